@@ -187,6 +187,14 @@ MappedFile::~MappedFile() {
   munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::release(std::span<const std::byte> part) const {
+  if (!mapped_) return;
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;  // edge pages may hold other data: they stay
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(part.data()) + part.size()) / page * page;
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+}
+
 void guard_mapped_files() {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -267,9 +275,16 @@ std::string extension_of(const std::string& path) {
   return e;
 }
 
+constexpr const char* kPlaceBeside = "Place the data file in the model's folder and export with that name";
+
 std::string resolve_beside(const std::string& model_path, std::string_view location, const std::string& where) {
+  if (auto found = find_beside(model_path, location, where)) return *found;
+  fail_file(where, "an external data file", "'" + escaped(location) + "', which does not exist", kPlaceBeside);
+}
+
+std::optional<std::string> find_beside(const std::string& model_path, std::string_view location, const std::string& where) {
   const std::string shown = "'" + escaped(location) + "'";
-  const std::string remedy = "Place the data file in the model's folder and export with that name";
+  const std::string remedy = kPlaceBeside;
   const fs::path relative = std::string(location);
   const bool climbs = std::find(relative.begin(), relative.end(), fs::path("..")) != relative.end();
   if (location.empty() || location.find('\0') != std::string_view::npos || relative.is_absolute() || climbs)
@@ -286,7 +301,7 @@ std::string resolve_beside(const std::string& model_path, std::string_view locat
     if (!lies_under(real, given) && !lies_under(real, resolved)) fail_file(where, "external data under the model's folder", shown + ", which leads out of it", remedy);
     return real.string();
   }
-  fail_file(where, "an external data file", shown + ", which does not exist", remedy);
+  return std::nullopt;
 }
 
 }  // namespace bascule

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
+  // Pages of `part` that were copied elsewhere go back to the system, and come again from the file when read. No-op if not mapped.
+  void release(std::span<const std::byte> part) const;
 
  private:
   MappedFile() = default;
@@ -51,5 +54,7 @@ std::string extension_of(const std::string& path);  // lower case with the dot: 
 // model's folder, as given or as resolved, so a cache of links to one blob folder works and a link that leaves both does not.
 // InvalidFileError: absolute, "..", empty, outside, or no such file. `where` names the tensor in the error.
 std::string resolve_beside(const std::string& model_path, std::string_view location, const std::string& where);
+// The same, but nullopt when there is no such file.
+std::optional<std::string> find_beside(const std::string& model_path, std::string_view location, const std::string& where);
 
 }  // namespace bascule
