@@ -12,6 +12,7 @@ std::string Type::text() const {
     case Kind::optional: return "optional<" + (elements.empty() ? "?" : elements[0].text()) + ">";
     case Kind::map: return "map<" + std::string(info(dtype).name) + "," + (elements.empty() ? "?" : elements[0].text()) + ">";
     case Kind::token: return "token";
+    case Kind::any: return "any";
     case Kind::tuple: break;
   }
   std::string t = "tuple<";
@@ -41,6 +42,7 @@ Type Type::of(const HostValue& v) {
 }
 
 bool compatible(const Type& got, const Type& want) {
+  if (got.kind == Type::Kind::any || want.kind == Type::Kind::any) return true;
   if (got.kind != want.kind) return false;
   if (got.kind == Type::Kind::tensor) {
     if (got.dtype != want.dtype) return false;

@@ -10,7 +10,7 @@
 namespace bascule {
 
 struct Type {
-  enum class Kind { tensor, sequence, optional, map, token, tuple };
+  enum class Kind { tensor, sequence, optional, map, token, tuple, any };  // any: not even the kind is known before the run
   Kind kind = Kind::tensor;
   DType dtype = DType::f32;    // tensor: of an element; map: of a key
   bool ranked = true;          // tensor: false when even the rank is known only at run time
@@ -23,6 +23,7 @@ struct Type {
   static Type optional(Type element) { return {Kind::optional, DType::f32, true, {}, {std::move(element)}}; }
   static Type map(DType key, Type value) { return {Kind::map, key, true, {}, {std::move(value)}}; }
   static Type tuple(std::vector<Type> e) { return {Kind::tuple, DType::f32, true, {}, std::move(e)}; }
+  static Type any() { return {Kind::any, DType::f32, true, {}, {}}; }
   static Type token() { return {Kind::token, DType::f32, true, {}, {}}; }
   static Type of(const HostValue& v);  // concrete
 
