@@ -56,6 +56,9 @@ class Dim {
   friend struct DimAccess;
 };
 
+// A new symbol for a size that only the run knows ("n_7"); unique in the process.
+Dim fresh_dim(std::string_view hint);
+
 using Dims = std::vector<Dim>;
 Dims to_dims(const std::vector<int64_t>& v);
 std::optional<std::vector<int64_t>> constants(const Dims& d);  // nullopt if any is symbolic

@@ -75,13 +75,6 @@ std::vector<Type> Graph::output_types() const {
   return t;
 }
 
-namespace {
-void add_symbols(const Type& t, std::set<std::string>& into) {
-  for (const Dim& d : t.dims) d.add_symbols(into);
-  for (const Type& e : t.elements) add_symbols(e, into);
-}
-}  // namespace
-
 std::set<std::string> Graph::symbols() const {
   std::set<std::string> out;
   for (const ValueInfo& v : values) add_symbols(v.type, out);

@@ -2,7 +2,6 @@
 #include "graph/op_def.h"
 
 #include <algorithm>
-#include <atomic>
 #include <map>
 
 #include "graph/evaluate.h"
@@ -88,6 +87,7 @@ std::vector<Type> infer(const OpDef& def, Attrs& attrs, std::span<const Type> in
       if (in->kind == InputDef::one) view.fail("operand " + std::to_string(i) + " '" + std::string(in->name) + "'", "none");
       continue;
     }
+    if (!inputs[i].is_tensor() && def.control && in->kind == InputDef::variadic) continue;  // carried values may be of any kind
     if (!inputs[i].is_tensor()) view.fail("operand '" + std::string(in->name) + "' to be a tensor", inputs[i].text());
     if (!in->types.has(inputs[i].dtype)) view.fail("operand '" + std::string(in->name) + "' of type " + in->types.text(), inputs[i].text());
     if (!inputs[i].ranked && !def.host && !def.control) view.fail("operand '" + std::string(in->name) + "' of known rank", inputs[i].text());
@@ -96,11 +96,6 @@ std::vector<Type> infer(const OpDef& def, Attrs& attrs, std::span<const Type> in
     if (def.inputs[i].kind == InputDef::one || def.inputs[i].kind == InputDef::host) view.fail("operand " + std::to_string(i) + " '" + std::string(def.inputs[i].name) + "'", "none");
   if (def.regions >= 0 && regions.size() != static_cast<size_t>(def.regions)) view.fail(std::to_string(def.regions) + " regions", std::to_string(regions.size()));
   return def.type(view);
-}
-
-Dim fresh_dim(std::string_view hint) {
-  static std::atomic<int64_t> next{0};
-  return Dim::symbol(std::string(hint) + "_" + std::to_string(next.fetch_add(1)));
 }
 
 Work& Work::operator+=(const Work& o) {

@@ -181,7 +181,4 @@ class OpRegistry {
 std::vector<Type> infer(const OpDef& def, Attrs& attrs, std::span<const Type> inputs, std::span<const std::shared_ptr<const Graph>> regions,
                         std::span<const Type> captures, const std::string& where, ErrorKind blame);
 
-// A new symbol for a size that only the run knows ("n_7"); unique in the process.
-Dim fresh_dim(std::string_view hint);
-
 }  // namespace bascule

@@ -1,6 +1,9 @@
 // graph/type.cc — texts, compatibility and binding of types.
 #include "graph/type.h"
 
+#include <algorithm>
+#include <atomic>
+
 #include "base/error.h"
 
 namespace bascule {
@@ -59,6 +62,44 @@ bool compatible(const Type& got, const Type& want) {
   return true;
 }
 
+std::optional<Type> join(const Type& a, const Type& b) {
+  if (a.kind != b.kind) return std::nullopt;
+  Type out = a;
+  if (a.kind == Type::Kind::tensor || a.kind == Type::Kind::map) {
+    if (a.dtype != b.dtype) return std::nullopt;
+  }
+  if (a.kind == Type::Kind::tensor) {
+    if (!a.ranked || !b.ranked || a.dims.size() != b.dims.size()) return Type::unranked(a.dtype);
+    for (size_t i = 0; i < a.dims.size(); ++i)
+      if (!(a.dims[i] == b.dims[i])) out.dims[i] = fresh_dim("n");
+    return out;
+  }
+  if (a.elements.empty() || b.elements.empty()) return a.elements.empty() ? b : a;
+  if (a.elements.size() != b.elements.size()) return std::nullopt;
+  for (size_t i = 0; i < a.elements.size(); ++i) {
+    auto e = join(a.elements[i], b.elements[i]);
+    if (!e) return std::nullopt;
+    out.elements[i] = std::move(*e);
+  }
+  return out;
+}
+
+void add_symbols(const Type& t, std::set<std::string>& into) {
+  for (const Dim& d : t.dims) d.add_symbols(into);
+  for (const Type& e : t.elements) add_symbols(e, into);
+}
+
+Type with_symbols(const Type& t, const std::set<std::string>& known) {
+  Type out = t;
+  for (Dim& d : out.dims) {
+    std::set<std::string> used;
+    d.add_symbols(used);
+    if (!std::includes(known.begin(), known.end(), used.begin(), used.end())) d = fresh_dim("n");
+  }
+  for (Type& e : out.elements) e = with_symbols(e, known);
+  return out;
+}
+
 Type substitute(const Type& t, const Bindings& b) {
   Type out = t;
   for (Dim& d : out.dims) d = d.substitute(b);
@@ -85,6 +126,11 @@ void bind(const Type& declared, const Type& got, Bindings& into, const std::stri
     const auto value = got.dims[i].constant();
     if (want && value && *want != *value) refuse();
   }
+}
+
+Dim fresh_dim(std::string_view hint) {
+  static std::atomic<int64_t> next{0};
+  return Dim::symbol(std::string(hint) + "_" + std::to_string(next.fetch_add(1)));
 }
 
 }  // namespace bascule

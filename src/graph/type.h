@@ -1,5 +1,7 @@
 // graph/type.h — the type of a value: tensor with symbolic dims, or a host type (sequence, optional, map), token, tuple.
 #pragma once
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,8 +38,15 @@ struct Type {
   friend bool operator==(const Type&, const Type&) = default;
 };
 
+// Dims with a symbol outside `known` become fresh ones: a region's own symbols mean nothing outside it.
+Type with_symbols(const Type& t, const std::set<std::string>& known);
+void add_symbols(const Type& t, std::set<std::string>& into);
+
 // Whether a value of type `got` may stand where `want` is declared: same kinds and element types; dims that are both constant are equal.
 bool compatible(const Type& got, const Type& want);
+// The narrowest type that values of both types have: dims that differ become fresh symbols, ranks that differ leave it unranked.
+// nullopt: of different kinds or element types. An optional or sequence of unknown element takes the other's.
+std::optional<Type> join(const Type& a, const Type& b);
 // A type with every symbol of `b` replaced.
 Type substitute(const Type& t, const Bindings& b);
 // Binds the symbols of `declared` (plain-symbol dims first, then expressions are checked) to the dims of `got`.
