@@ -67,10 +67,11 @@ TypeRule mapped_type(std::function<DType(DType)> map) {
 
 namespace {
 [[noreturn]] void no_function(const Call& call, DType t) { fail_unsupported(call.op.where, "an element type that '" + std::string(call.op.def.name) + "' is defined for", std::string(info(t).name), "Convert the operand"); }
-}  // namespace
 
-Reference elementwise(Unary f) {
-  return [f](const Call& call) {
+// Named, so that unary_function() finds `f` behind the std::function.
+struct ElementwiseUnary {
+  Unary f;
+  HostValues operator()(const Call& call) const {
     const Tensor& x = call.in(0);
     Tensor y = call.result();
     const DType t = x.dtype(), r = y.dtype();
@@ -89,11 +90,12 @@ Reference elementwise(Unary f) {
       }
     }
     return one(std::move(y));
-  };
-}
+  }
+};
 
-Reference elementwise(Binary f) {
-  return [f](const Call& call) {
+struct ElementwiseBinary {
+  Binary f;
+  HostValues operator()(const Call& call) const {
     const Tensor &a = call.in(0), &b = call.in(1);
     Tensor y = call.result();
     const DType t = a.dtype(), r = y.dtype();
@@ -112,7 +114,19 @@ Reference elementwise(Binary f) {
       }
     }
     return one(std::move(y));
-  };
+  }
+};
+}  // namespace
+
+Reference elementwise(Unary f) { return ElementwiseUnary{f}; }
+Reference elementwise(Binary f) { return ElementwiseBinary{f}; }
+const Unary* unary_function(const OpDef& op) {
+  const auto* e = op.reference.target<ElementwiseUnary>();
+  return e ? &e->f : nullptr;
+}
+const Binary* binary_function(const OpDef& op) {
+  const auto* e = op.reference.target<ElementwiseBinary>();
+  return e ? &e->f : nullptr;
 }
 
 SymbolicRule symbolic_unary(Dim (*f)(const Dim&)) {

@@ -33,6 +33,9 @@ struct Binary {
 };
 Reference elementwise(Unary f);
 Reference elementwise(Binary f);  // for CHLO with differing ranks use the builder's broadcasting before
+// The functions behind an operator whose reference is elementwise(); nullptr for others. Regions of scalars run on them directly.
+const Unary* unary_function(const OpDef& op);
+const Binary* binary_function(const OpDef& op);
 
 // ---- symbolic elements of elementwise operators
 SymbolicRule symbolic_unary(Dim (*f)(const Dim&));
