@@ -253,4 +253,23 @@ WorkRule no_arithmetic() {
   };
 }
 
+namespace {
+std::vector<Case> elementwise_cases(size_t operands, DTypes types, double low, double high, std::vector<Case> more) {
+  std::vector<Case> out;
+  const auto add = [&](std::string_view name, std::vector<int64_t> dims, std::vector<DType> dtypes) {
+    out.push_back({.name = name, .shapes = std::vector(operands, dims), .dtypes = std::move(dtypes), .low = low, .high = high});
+  };
+  add("small", {2, 3}, {});
+  add("scalar", {}, {});
+  add("empty", {0, 3}, {});
+  add("ragged", {7, 129}, {});
+  for (const DType t : {DType::i1, DType::i8, DType::i32, DType::i64, DType::u8, DType::u64, DType::bf16, DType::f16, DType::f64, DType::c64, DType::c128})
+    if (types.has(t)) add(info(t).name, {3, 5}, std::vector(operands, t));
+  for (Case& c : more) out.push_back(std::move(c));
+  return out;
+}
+}  // namespace
+std::vector<Case> unary_cases(DTypes types, double low, double high, std::vector<Case> more) { return elementwise_cases(1, types, low, high, std::move(more)); }
+std::vector<Case> binary_cases(DTypes types, double low, double high, std::vector<Case> more) { return elementwise_cases(2, types, low, high, std::move(more)); }
+
 }  // namespace bascule::ops

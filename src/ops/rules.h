@@ -68,6 +68,11 @@ double elements(const Type& t);  // 1 for symbolic sizes is wrong: InternalError
 double bytes(const Type& t);
 void add_traffic(const OpView& op, std::span<const Type> results, Work& w);
 
+// ---- cases of elementwise operators: small, scalar, empty and ragged shapes in the default element type, one case for each common type
+// among `types`, numbers in [low, high]; then `more`.
+std::vector<Case> unary_cases(DTypes types, double low = -2, double high = 2, std::vector<Case> more = {});
+std::vector<Case> binary_cases(DTypes types, double low = -2, double high = 2, std::vector<Case> more = {});
+
 // Values of an integer operand as a vector (axes, sizes).
 inline HostValues one(Tensor t) { return {HostValue(std::move(t))}; }
 
