@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "import/onnx/import.h"
 
 namespace bascule::runtime {
 
@@ -21,7 +22,8 @@ ModelFormat model_format(const std::string& path) {
 }
 
 Graph load_graph(const std::string& path) {
-  fail_unsupported(escaped(path), "a model format with an importer", model_format(path) == ModelFormat::onnx ? "ONNX" : "StableHLO", "Wait for it");
+  if (model_format(path) == ModelFormat::onnx) return onnx::import_model(path).graph;
+  fail_unsupported(escaped(path), "a model format with an importer", "StableHLO", "Wait for it");
 }
 
 }  // namespace bascule::runtime
