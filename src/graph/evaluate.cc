@@ -64,7 +64,7 @@ HostValues evaluate(const Graph& graph, const HostValues& inputs, EvalContext& c
   for (const Value v : graph.outputs) ++uses[static_cast<size_t>(v.id)];
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value v = graph.inputs[i];
-    bind(graph.type(v), Type::of(inputs[i]), symbols, "input '" + escaped(graph.at(v).name) + "'");
+    bind_symbols(graph.type(v), Type::of(inputs[i]), symbols, "input '" + escaped(graph.at(v).name) + "'");
     value[static_cast<size_t>(v.id)] = inputs[i];
   }
   for (const Node& n : graph.nodes) {

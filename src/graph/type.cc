@@ -107,7 +107,7 @@ Type substitute(const Type& t, const Bindings& b) {
   return out;
 }
 
-void bind(const Type& declared, const Type& got, Bindings& into, const std::string& where) {
+void bind_symbols(const Type& declared, const Type& got, Bindings& into, const std::string& where) {
   const auto refuse = [&] { fail_usage(where, declared.text(), got.text(), "Give an input of the declared type"); };
   if (!compatible(got, declared)) refuse();
   if (!declared.is_tensor()) return;

@@ -51,6 +51,6 @@ std::optional<Type> join(const Type& a, const Type& b);
 Type substitute(const Type& t, const Bindings& b);
 // Binds the symbols of `declared` (plain-symbol dims first, then expressions are checked) to the dims of `got`.
 // `where` and the declared type go into the UsageError on conflict.
-void bind(const Type& declared, const Type& got, Bindings& into, const std::string& where);
+void bind_symbols(const Type& declared, const Type& got, Bindings& into, const std::string& where);
 
 }  // namespace bascule

@@ -1,0 +1,51 @@
+// passes/pipeline.cc — reads pipelines.txt (compiled in) and runs its passes.
+#include "passes/pipeline.h"
+
+#include <atomic>
+#include <cstdio>
+#include <map>
+#include <sstream>
+
+#include "base/budget.h"
+#include "base/error.h"
+
+namespace bascule::passes {
+namespace {
+
+constexpr const char* kPipelines =
+#include "passes/pipelines.txt"
+    ;
+
+std::map<std::string_view, Pass>& table() {
+  static std::map<std::string_view, Pass> t;
+  return t;
+}
+
+}  // namespace
+
+bool register_pass(const Pass& pass) { return table().emplace(pass.name, pass).second; }
+std::vector<Pass> passes() {
+  std::vector<Pass> out;
+  for (const auto& [name, p] : table()) out.push_back(p);
+  return out;
+}
+
+void run_pass(std::string_view name, Graph& g, const PassOptions& options) {
+  const auto at = table().find(name);
+  if (at == table().end()) fail_internal("pipelines.txt", "a pass of a known name", std::string(name));
+  check_budget();
+  if (at->second.run(g, options)) verify(g, "pass '" + std::string(name) + "'");
+}
+
+void run_pipeline(std::string_view pipeline, Graph& g, const PassOptions& options) {
+  std::istringstream lines(kPipelines);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with(std::string(pipeline) + ":")) continue;
+    std::istringstream words(line.substr(pipeline.size() + 1));
+    for (std::string word; words >> word;) run_pass(word, g, options);
+    return;
+  }
+  fail_internal("pipelines.txt", "a pipeline '" + std::string(pipeline) + "'", "none");
+}
+
+}  // namespace bascule::passes
