@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "import/onnx/import.h"
+#include "import/importer.h"
 
 namespace bascule::runtime {
 
@@ -21,9 +21,6 @@ ModelFormat model_format(const std::string& path) {
   fail_file(escaped(path), "an ONNX model (.onnx) or StableHLO text (.mlir)", "another kind of file", "Export the model in one of these formats");
 }
 
-Graph load_graph(const std::string& path) {
-  if (model_format(path) == ModelFormat::onnx) return onnx::import_model(path).graph;
-  fail_unsupported(escaped(path), "a model format with an importer", "StableHLO", "Wait for it");
-}
+Graph load_graph(const std::string& path) { return import_model(path).graph; }
 
 }  // namespace bascule::runtime
