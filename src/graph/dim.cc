@@ -200,14 +200,29 @@ Dim Dim::mod(const Dim& a, const Dim& b) {
   if (!b.is(0) && exact_quotient(a, b)) return 0;
   return DimAccess::function(Function::mod, a, b);
 }
+bool Dim::never_negative() const {
+  if (!terms_) return constant_ >= 0;
+  const auto atom_holds = [](const Atom& x) {
+    switch (x.function) {
+      case Function::symbol:
+      case Function::broadcast: return true;
+      case Function::min: return x.a.never_negative() && x.b.never_negative();
+      case Function::max: return x.a.never_negative() || x.b.never_negative();
+      default: return x.a.never_negative() && x.b.never_negative();  // floordiv, mod: a divisor of 0 is refused
+    }
+  };
+  return std::all_of(terms_->terms.begin(), terms_->terms.end(), [&](const auto& t) {
+    return t.second.coefficient >= 0 && std::all_of(t.second.atoms.begin(), t.second.atoms.end(), [&](const auto& x) { return atom_holds(*x); });
+  });
+}
 Dim Dim::min(const Dim& a, const Dim& b) {
-  if (a == b) return a;
-  if ((a - b).is_constant()) return (a - b).value() < 0 ? a : b;
+  if ((b - a).never_negative()) return a;
+  if ((a - b).never_negative()) return b;
   return a.text() < b.text() ? DimAccess::function(Function::min, a, b) : DimAccess::function(Function::min, b, a);
 }
 Dim Dim::max(const Dim& a, const Dim& b) {
-  if (a == b) return a;
-  if ((a - b).is_constant()) return (a - b).value() > 0 ? a : b;
+  if ((a - b).never_negative()) return a;
+  if ((b - a).never_negative()) return b;
   return a.text() < b.text() ? DimAccess::function(Function::max, a, b) : DimAccess::function(Function::max, b, a);
 }
 Dim Dim::broadcast(const Dim& a, const Dim& b) {

@@ -39,6 +39,9 @@ class Dim {
   // The extent two sizes broadcast to: equal -> it; 1 and n -> n. Unknown -> an expression whose bind fails if they do not broadcast.
   static Dim broadcast(const Dim& a, const Dim& b);
 
+  // True when the value is >= 0 for all symbols >= 0 (sizes are); false: not known.
+  bool never_negative() const;
+
   // With some or all symbols replaced. evaluate: nullopt if a symbol is unbound.
   Dim substitute(const Bindings& b) const;
   Dim substitute(const std::map<std::string, Dim, std::less<>>& b) const;
