@@ -87,7 +87,7 @@ std::vector<Type> infer(const OpDef& def, Attrs& attrs, std::span<const Type> in
       if (in->kind == InputDef::one) view.fail("operand " + std::to_string(i) + " '" + std::string(in->name) + "'", "none");
       continue;
     }
-    if (!inputs[i].is_tensor() && def.control && in->kind == InputDef::variadic) continue;  // carried values may be of any kind
+    if (!inputs[i].is_tensor() && (def.control || def.host) && in->kind == InputDef::variadic) continue;  // carried values, items: of any kind
     if (!inputs[i].is_tensor()) view.fail("operand '" + std::string(in->name) + "' to be a tensor", inputs[i].text());
     if (!in->types.has(inputs[i].dtype)) view.fail("operand '" + std::string(in->name) + "' of type " + in->types.text(), inputs[i].text());
     if (!inputs[i].ranked && !def.host && !def.control) view.fail("operand '" + std::string(in->name) + "' of known rank", inputs[i].text());

@@ -63,6 +63,7 @@ bool compatible(const Type& got, const Type& want) {
 }
 
 std::optional<Type> join(const Type& a, const Type& b) {
+  if (a.kind == Type::Kind::any || b.kind == Type::Kind::any) return Type::any();
   if (a.kind != b.kind) return std::nullopt;
   Type out = a;
   if (a.kind == Type::Kind::tensor || a.kind == Type::Kind::map) {

@@ -11,6 +11,8 @@ namespace {
 constexpr size_t kCarriedFrom = 2;  // operands: trip count, condition, carried values
 
 Type stacked(const OpView& op, const Type& each, const std::set<std::string>& known) {
+  if (op.attrs.flag("as_sequence")) return Type::sequence(with_symbols(each, known));
+  if (each.kind == Type::Kind::any) return each;
   if (!each.is_tensor()) op.fail("tensors as stacked values", each.text());
   if (!each.ranked) return each;
   Type out = with_symbols(each, known);
@@ -31,7 +33,8 @@ std::vector<Type> loop_type(const OpView& op) {
   for (const Type& t : op.inputs) add_symbols(t, known);
   for (const Type& t : op.captures) add_symbols(t, known);
   const std::vector<Type> results = body.output_types();
-  if (!results[0].is_tensor() || !is_bool(results[0].dtype)) op.fail("a condition i1 as the region's first result", results[0].text());
+  const bool any = results[0].kind == Type::Kind::any;
+  if (!any && (!results[0].is_tensor() || !is_bool(results[0].dtype))) op.fail("a condition i1 as the region's first result", results[0].text());
   std::vector<Type> out;
   for (size_t i = 0; i < results.size() - 1; ++i) {
     if (i >= carried) {
@@ -86,7 +89,8 @@ HostValues loop_reference(const Call& call) {
     for (size_t k = 0; k < carried; ++k) state[k] = std::move(out[1 + k]);
     for (size_t k = 0; k < rows.size(); ++k) rows[k].push_back(std::move(out[1 + carried + k]));
   }
-  for (size_t k = 0; k < rows.size(); ++k) state.emplace_back(stack(rows[k], call.results[carried + k], call));
+  const bool as_sequence = call.op.attrs.flag("as_sequence");
+  for (size_t k = 0; k < rows.size(); ++k) state.push_back(as_sequence ? HostValue::sequence(std::move(rows[k])) : HostValue(stack(rows[k], call.results[carried + k], call)));
   return state;
 }
 
@@ -97,7 +101,8 @@ const OpDef loop{
     .dialect = "bascule",
     .doc = "while i < trip_count and condition: condition, carried..., row... = region(i, condition, carried...); results: carried..., rows stacked...",
     .inputs = {{"trip_count", DTypes::ints, kOptional}, {"condition", DTypes::bools, kOptional}, {"carried", DTypes::any, kVariadic}},
-    .attrs = {{"trips", AttrKind::dims, false, {}, true}},  // one element: the number of rows, where it is known before the run
+    .attrs = {{"trips", AttrKind::dims, false, {}, true},          // one element: the number of rows, where it is known before the run
+              {"as_sequence", AttrKind::flag, false, false, false}},  // rows become the items of sequences instead of being stacked
     .regions = 1,
     .control = true,
     .data_dependent = true,
