@@ -10,7 +10,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "base/budget.h"
 #include "base/error.h"
 #include "cli/cli.h"
 #include "runtime/conformance.h"
@@ -50,20 +49,12 @@ void write_whole(int fd, const void* data, size_t size) {
   }
 }
 
-std::shared_ptr<Budget> case_budget(const Limits& limits) {
-  auto b = std::make_shared<Budget>();
-  b->limit_bytes = limits.memory_bytes() ? limits.memory_bytes() : machine_memory_bytes();
-  if (limits.time_s() > 0)
-    b->deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(limits.time_s()));
-  return b;
-}
-
 [[noreturn]] void work(const std::vector<ConformanceCase>& cases, const Options& o, int in, int out) {
   size_t index = 0;
   while (::read(in, &index, sizeof index) == sizeof index && index < cases.size()) {
     ordered_json list = ordered_json::array();
-    const BudgetScope scope(case_budget(o.limits));
-    for (const CaseResult& r : runtime::run_case(cases[index], o.device)) list.push_back({r.suite, r.name, r.result, r.seconds, r.message});
+    const runtime::Options options{.device = o.device, .threads = 1, .memory_limit_bytes = o.limits.memory_bytes(), .time_limit_s = o.limits.time_s()};
+    for (const CaseResult& r : runtime::run_case(cases[index], options)) list.push_back({r.suite, r.name, r.result, r.seconds, r.message});
     const std::string line = list.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
     write_whole(out, line.data(), line.size());
   }

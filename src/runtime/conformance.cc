@@ -7,35 +7,15 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <functional>
 
-#include "base/budget.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "graph/evaluate.h"
 #include "import/onnx/tensor_pb.h"
 #include "runtime/compare.h"
-#include "runtime/load.h"
 
 namespace bascule::runtime {
 namespace fs = std::filesystem;
 namespace {
-
-using Run = std::function<HostValues(const HostValues&)>;
-
-struct Loaded {
-  std::vector<Type> inputs, outputs;
-  Run run;
-};
-
-Loaded load(const std::string& path, const std::string& device) {
-  if (device != "reference") fail_usage("device '" + escaped(device) + "'", "one of: reference", "another name", "Try --device reference");
-  auto graph = std::make_shared<const Graph>(load_graph(path));
-  return {graph->input_types(), graph->output_types(), [graph](const HostValues& inputs) {
-            EvalContext context;
-            return evaluate(*graph, inputs, context);
-          }};
-}
 
 bool exists(const std::string& path) {
   std::error_code ignored;
@@ -61,8 +41,8 @@ void require(bool ok, const std::string& message) {
   if (!ok) throw Error(ErrorKind::usage, Problem{message, "", "", ""});
 }
 
-void run_onnx(const ConformanceCase& c, const std::string& device) {
-  const Loaded model = load(c.path, device);
+void run_onnx(const ConformanceCase& c, const Options& options) {
+  const auto model = Session::load(c.path, options);
   const Tolerance tolerance = has_random_answers(c.name) ? Tolerance::shape() : Tolerance::onnx();
   const std::string folder = folder_of(c.path);
   int sets = 0;
@@ -70,17 +50,21 @@ void run_onnx(const ConformanceCase& c, const std::string& device) {
     const std::string set = folder + "/test_data_set_" + std::to_string(sets);
     if (!is_directory(set)) break;
     HostValues inputs;
-    for (size_t i = 0; i < model.inputs.size(); ++i) {
+    for (size_t i = 0; i < model->inputs().size(); ++i) {
       const std::string file = set + "/input_" + std::to_string(i) + ".pb";
+      if (!exists(file) && model->inputs()[i].optional) {
+        inputs.push_back(HostValue::none());
+        continue;
+      }
       require(exists(file), "input " + std::to_string(i) + " has no file");
-      inputs.push_back(onnx::read_value_pb(file, host_kind(model.inputs[i])));
+      inputs.push_back(onnx::read_value_pb(file, host_kind(model->inputs()[i].type)));
     }
-    const HostValues outputs = model.run(inputs);
-    require(outputs.size() == model.outputs.size(), "got " + std::to_string(outputs.size()) + " outputs, want " + std::to_string(model.outputs.size()));
+    const HostValues outputs = model->run(inputs);
+    require(outputs.size() == model->outputs().size(), "got " + std::to_string(outputs.size()) + " outputs, want " + std::to_string(model->outputs().size()));
     for (size_t i = 0; i < outputs.size(); ++i) {
       const std::string file = set + "/output_" + std::to_string(i) + ".pb";
       if (!exists(file)) continue;  // an optional output that the case does not check
-      const HostValue want = onnx::read_value_pb(file, host_kind(model.outputs[i]));
+      const HostValue want = onnx::read_value_pb(file, host_kind(model->outputs()[i].type));
       const Difference d = compare(outputs[i], want, tolerance);
       require(d.same, "set " + std::to_string(sets) + ", output " + std::to_string(i) + ": " + d.message);
     }
@@ -89,10 +73,11 @@ void run_onnx(const ConformanceCase& c, const std::string& device) {
 }
 
 // The one input is arange(n) / n. The weights are constant, so that outputs are nearly uniform: their differences must be right too.
-void run_light(const ConformanceCase& c, const std::string& device) {
-  const Loaded model = load(c.path, device);
+void run_light(const ConformanceCase& c, const Options& options) {
+  const auto model = Session::load(c.path, options);
   HostValues inputs;
-  for (const Type& t : model.inputs) {
+  for (const Port& p : model->inputs()) {
+    const Type& t = p.type;
     const auto dims = constants(t.dims);
     require(t.is_tensor() && t.dtype == DType::f32 && dims.has_value(), "an input of type " + t.text() + ", want f32 with known dims");
     Tensor x(DType::f32, *dims);
@@ -100,7 +85,7 @@ void run_light(const ConformanceCase& c, const std::string& device) {
     for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) / static_cast<float>(values.size());
     inputs.push_back(std::move(x));
   }
-  const HostValues outputs = model.run(inputs);
+  const HostValues outputs = model->run(inputs);
   const std::string stem = c.path.substr(0, c.path.size() - 5);  // without ".onnx"
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Tensor want = onnx::read_tensor_pb(stem + "_output_" + std::to_string(i) + ".pb");
@@ -144,7 +129,7 @@ std::vector<ConformanceCase> find_cases(const std::string& folder, const std::st
   return cases;
 }
 
-std::vector<CaseResult> run_case(const ConformanceCase& c, const std::string& device) {
+std::vector<CaseResult> run_case(const ConformanceCase& c, const Options& options) {
   const auto start = std::chrono::steady_clock::now();
   CaseResult result{c.suite, c.name, "pass", 0, ""};
   try {
@@ -158,7 +143,7 @@ std::vector<CaseResult> run_case(const ConformanceCase& c, const std::string& de
       if (!results.empty()) return results;
       fail_file(escaped(c.path), "a function that runs by itself", "none", "Name another file");
     }
-    c.kind == ConformanceCase::Kind::onnx ? run_onnx(c, device) : run_light(c, device);
+    c.kind == ConformanceCase::Kind::onnx ? run_onnx(c, options) : run_light(c, options);
   } catch (const Error& e) {
     result.result = "fail";
     result.message = e.kind() == ErrorKind::usage ? e.what() : std::string(e.kind_name()) + ": " + e.what();

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/session.h"
+
 namespace bascule::runtime {
 
 struct CaseResult {
@@ -29,7 +31,7 @@ struct ConformanceCase {
 std::vector<ConformanceCase> find_cases(const std::string& folder, const std::string& filter);
 
 // Runs one. Every error of the case becomes a "fail" with its text; nothing is thrown.
-std::vector<CaseResult> run_case(const ConformanceCase& c, const std::string& device);
+std::vector<CaseResult> run_case(const ConformanceCase& c, const Options& options);
 
 // Cases known not to pass: "suite/name  reason" per line, '#' starts a comment. InvalidFileError for a line without a reason.
 struct SkipList {
