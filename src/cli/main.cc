@@ -21,6 +21,8 @@ int run(int argc, char** argv) {
       "  bascule bench model.onnx --shape input=1x3x224x224\n"
       "Exit codes: 0 ok, 1 mismatch, 2 usage, 3 unsupported, 4 device, 5 out of memory or time, 6 bad file, 70 a bug of ours");
   Action action;
+  add_run(app, action);
+  add_bench(app, action);
   add_conformance(app, action);
   add_completion(app, action);
   try {

@@ -1,0 +1,22 @@
+// cli/session_options.h — the options of verbs that run a model, and the session they make.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "cli/cli.h"
+#include "runtime/session.h"
+
+namespace bascule::cli {
+
+struct SessionOptions {
+  std::string model, device = "cpu", precision = "f32";
+  int threads = 0;
+  Limits limits;
+  runtime::Options options() const;
+};
+void add_session(CLI::App& verb, SessionOptions& o);
+
+// Whether stderr should name what ran otherwise than asked; prints one line per node (at most ten).
+void note_fallbacks(const runtime::Session& session);
+
+}  // namespace bascule::cli
