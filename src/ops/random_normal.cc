@@ -29,6 +29,7 @@ const OpDef random_normal{
           return one(std::move(y));
         },
     .work = per_element({.transcendentals = 3}),
+    .cases = {{.name = "seeded", .attrs = {{"dims", Dims{3, 5}}, {"dtype", DType::f32}, {"seed", int64_t{7}}}}},
 };
 BASCULE_OP(random_normal);
 

@@ -38,6 +38,7 @@ const OpDef random_uniform{
           return one(std::move(y));
         },
     .work = per_element({.multiply_adds = 1}),
+    .cases = {{.name = "seeded", .attrs = {{"dims", Dims{3, 5}}, {"dtype", DType::f32}, {"seed", int64_t{7}}}}},
 };
 BASCULE_OP(random_uniform);
 

@@ -36,6 +36,7 @@ const OpDef rng{
           return one(std::move(y));
         },
     .work = per_element({.multiply_adds = 1}),
+    .cases = {{.name = "uniform", .shapes = {{}, {}}, .attrs = {{"rng_distribution", std::string("UNIFORM")}, {"dims", Dims{3, 5}}}}},
 };
 BASCULE_OP(rng);
 
