@@ -1,6 +1,7 @@
 // graph/graph.h — the IR: a Graph is a list of nodes in execution order over typed values. Plain data, copied cheaply (tensors are shared).
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -74,7 +75,7 @@ class Graph {
   std::vector<Value> outputs;
   std::vector<std::string> output_names;  // as many as outputs, or empty
   std::vector<Node> nodes;                // each node stands after the producers of its inputs
-  std::vector<ValueInfo> values;
+  std::deque<ValueInfo> values;  // a deque: references to a type stay good while nodes are added
 
   const Type& type(Value v) const { return values[static_cast<size_t>(v.id)].type; }
   ValueInfo& at(Value v) { return values[static_cast<size_t>(v.id)]; }

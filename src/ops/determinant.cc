@@ -1,4 +1,4 @@
-// ops/det.cc — determinants of square matrices.
+// ops/determinant.cc — determinants of square matrices.
 #include <cmath>
 
 #include "base/budget.h"
@@ -6,8 +6,8 @@
 
 namespace bascule::ops {
 
-const OpDef det{
-    .name = "det",
+const OpDef determinant{
+    .name = "determinant",
     .dialect = "bascule",
     .doc = "y[batch] = determinant of x[batch, :, :], by elimination with row exchange",
     .inputs = {{"x", DTypes::floats}},
@@ -60,6 +60,6 @@ const OpDef det{
         },
     .cases = {{"batch", {{3, 4, 4}}}, {"one", {{1, 1}}}, {"two", {{2, 2}}}},
 };
-BASCULE_OP(det);
+BASCULE_OP(determinant);
 
 }  // namespace bascule::ops
