@@ -101,6 +101,42 @@ std::vector<int64_t> extents(const Tensor& x, const Ints& axes) {
   return out;
 }
 
+// Neighbouring output positions whose sources under one tap are `step` apart.
+struct Run {
+  int64_t output, input, count, step;
+};
+// For each tap: where its products go to and come from, positions outside the input left out.
+std::vector<std::vector<Run>> tap_runs(const Convolution& c, const std::vector<int64_t>& in_dims, const std::vector<int64_t>& taps, const std::vector<int64_t>& out_dims) {
+  const std::vector<int64_t> in_strides = strides_of(in_dims), none(taps.size(), 0);
+  std::vector<std::vector<Run>> all;
+  for (Walk tap(taps, none); tap; tap.next()) {
+    std::vector<Run> runs;
+    int64_t p = 0;
+    for (Walk at(out_dims, none); at; at.next(), ++p) {
+      check_budget();
+      int64_t from = 0;
+      for (size_t i = 0; i < out_dims.size() && from >= 0; ++i) {
+        const int64_t s = tap_index(at.index()[i], tap.index()[i], in_dims[i], taps[i], c.axes[i], c.axes[i].low.value());
+        from = s < 0 ? -1 : from + s * in_strides[i];
+      }
+      if (from < 0) continue;
+      if (!runs.empty()) {
+        Run& last = runs.back();
+        const int64_t step = from - (last.input + (last.count - 1) * last.step);
+        if (last.output + last.count == p && (last.count == 1 || step == last.step)) {
+          last.step = step;
+          ++last.count;
+          continue;
+        }
+      }
+      runs.push_back({p, from, 1, 1});
+    }
+    check_room(static_cast<int64_t>(runs.size() * sizeof(Run)) * (element_count(taps) - static_cast<int64_t>(all.size())), "a convolution's index ranges");
+    all.push_back(std::move(runs));
+  }
+  return all;
+}
+
 // y[n, o, p] += sum over taps k, channels c: w[o, c, k] * x[n, c, source(p, k)], where the source lies inside x.
 template <class T>
 Tensor convolve(const Call& call) {
@@ -113,7 +149,7 @@ Tensor convolve(const Call& call) {
   const int64_t C = in.dim(static_cast<size_t>(c.input_feature)), S = element_count(in_dims), K = element_count(taps), P = element_count(out_dims);
   const int64_t N = y.dim(static_cast<size_t>(c.output_batch)), O = y.dim(static_cast<size_t>(c.output_feature)), Cg = kernel.dim(static_cast<size_t>(c.kernel_input));
   const int64_t outputs_per_feature_group = O / c.feature_groups, outputs_per_batch_group = O / c.batch_groups;
-  check_room(y.elements() * static_cast<int64_t>(sizeof(T)) + 2 * P * static_cast<int64_t>(sizeof(int64_t)), "a convolution's sums");
+  check_room(y.elements() * static_cast<int64_t>(sizeof(T)), "a convolution's sums");
   std::vector<T> sums(static_cast<size_t>(y.elements()), T{});
   const DType t = y.dtype();
   const bool each = call.context.accumulate == Accumulate::element && !is_int(t) && t != DType::f64 && t != DType::c128;
@@ -122,37 +158,28 @@ Tensor convolve(const Call& call) {
     else if constexpr (std::is_same_v<T, uint64_t>) return v;
     else return T(std::complex<float>(v));
   };
-  const std::vector<int64_t> in_strides = strides_of(in_dims), flat(taps.size(), 0);
-  std::vector<std::pair<int64_t, int64_t>> pairs;  // output position, input position
-  int64_t k = 0;
-  for (Walk tap(taps, flat); tap; tap.next(), ++k) {
-    pairs.clear();
-    int64_t p = 0;
-    for (Walk at(out_dims, std::vector<int64_t>(out_dims.size(), 0)); at; at.next(), ++p) {
-      check_budget();
-      int64_t from = 0;
-      for (size_t i = 0; i < out_dims.size() && from >= 0; ++i) {
-        const int64_t s = tap_index(at.index()[i], tap.index()[i], in_dims[i], taps[i], c.axes[i], c.axes[i].low.value());
-        from = s < 0 ? -1 : from + s * in_strides[i];
-      }
-      if (from >= 0) pairs.emplace_back(p, from);
-    }
-    if (pairs.empty()) continue;
-    for (int64_t n = 0; n < N; ++n)
-      for (int64_t o = 0; o < O; ++o) {
-        T* to = sums.data() + (n * O + o) * P;
-        const int64_t batch = o / outputs_per_batch_group * N + n;
+  const std::vector<std::vector<Run>> runs = tap_runs(c, in_dims, taps, out_dims);
+  for (int64_t n = 0; n < N; ++n)
+    for (int64_t o = 0; o < O; ++o) {
+      T* to = sums.data() + (n * O + o) * P;
+      const int64_t batch = o / outputs_per_batch_group * N + n;
+      for (int64_t k = 0; k < K; ++k)
         for (int64_t ch = 0; ch < Cg; ++ch) {
-          check_budget();
           const T weight = w[static_cast<size_t>((o * Cg + ch) * K + k)];
           const T* from = x.data() + (batch * C + o / outputs_per_feature_group * Cg + ch) * S;
-          if (each)
-            for (const auto& [q, s] : pairs) to[q] = round(to[q] + round(weight * from[s]));
-          else
-            for (const auto& [q, s] : pairs) to[q] += weight * from[s];
+          for (const Run& r : runs[static_cast<size_t>(k)]) {
+            check_budget();
+            T* at = to + r.output;
+            const T* source = from + r.input;
+            if (each)
+              for (int64_t i = 0; i < r.count; ++i) at[i] = round(at[i] + round(weight * source[i * r.step]));
+            else if (r.step == 1)
+              for (int64_t i = 0; i < r.count; ++i) at[i] += weight * source[i];
+            else
+              for (int64_t i = 0; i < r.count; ++i) at[i] += weight * source[i * r.step];
+          }
         }
-      }
-  }
+    }
   const std::vector<int64_t> strides = strides_of(y.dims());
   std::vector<int64_t> order_dims{N, O}, order{strides[static_cast<size_t>(c.output_batch)], strides[static_cast<size_t>(c.output_feature)]};
   for (size_t i = 0; i < out_dims.size(); ++i) {
