@@ -1,0 +1,19 @@
+// ops/digamma.cc — derivative of the logarithm of the gamma function, elementwise.
+#include "ops/rules.h"
+#include "ops/special.h"
+
+namespace bascule::ops {
+
+const OpDef digamma{
+    .name = "digamma",
+    .dialect = "chlo",
+    .doc = "y = d/dx ln gamma(x)",
+    .inputs = {{"operand", DTypes::floats}},
+    .type = same_as_input(0),
+    .reference = elementwise(Unary{.floats = digamma_value}),
+    .work = per_element({.transcendentals = 4}),
+    .cases = unary_cases(DTypes::floats, 0.1, 5),
+};
+BASCULE_OP(digamma);
+
+}  // namespace bascule::ops
