@@ -16,7 +16,7 @@ std::map<std::string_view, const OpDef*>& table() {
 
 const InputDef* input_def(const OpDef& def, size_t i) {
   if (i < def.inputs.size()) return &def.inputs[i];
-  if (!def.inputs.empty() && def.inputs.back().kind == InputDef::variadic) return &def.inputs.back();
+  if (!def.inputs.empty() && (def.inputs.back().kind == InputDef::variadic || def.inputs.back().kind == InputDef::variadic_host)) return &def.inputs.back();
   return nullptr;
 }
 
@@ -82,7 +82,7 @@ std::vector<Type> infer(const OpDef& def, Attrs& attrs, std::span<const Type> in
   for (size_t i = 0; i < inputs.size(); ++i) {
     const InputDef* in = input_def(def, i);
     if (!in) view.fail("at most " + std::to_string(def.inputs.size()) + " operands", std::to_string(inputs.size()));
-    if (in->kind == InputDef::host) continue;
+    if (in->kind == InputDef::host || in->kind == InputDef::variadic_host) continue;
     if (!view.has(i)) {
       if (in->kind == InputDef::one) view.fail("operand " + std::to_string(i) + " '" + std::string(in->name) + "'", "none");
       continue;

@@ -45,11 +45,12 @@ inline constexpr DTypes DTypes::any = tensors | strings;
 struct InputDef {
   std::string_view name;
   DTypes types = DTypes::any;
-  enum Kind { one, optional, variadic, host } kind = one;  // variadic: the last one, any number. host: any kind of value (sequence, token...)
+  enum Kind { one, optional, variadic, host, variadic_host } kind = one;  // variadic: the last one, any number. host: any kind of value (sequence, token...)
 };
 inline constexpr auto kOptional = InputDef::optional;
 inline constexpr auto kVariadic = InputDef::variadic;
 inline constexpr auto kHostInput = InputDef::host;
+inline constexpr auto kVariadicHost = InputDef::variadic_host;
 
 struct AttrDef {
   std::string_view name;
@@ -69,7 +70,7 @@ struct OpView {
   std::string where;  // for messages: "add 'encoder/add_3'"
   ErrorKind blame = ErrorKind::invalid_file;
 
-  bool has(size_t i) const { return i < inputs.size() && inputs[i].kind != Type::Kind::tuple; }
+  bool has(size_t i) const { return i < inputs.size() && (inputs[i].kind != Type::Kind::tuple || !inputs[i].elements.empty()); }
   const Type& in(size_t i) const { return inputs[i]; }
   // Refuses the node: throws an Error of kind `blame`. label: the specification's ("C3"), "" if none.
   [[noreturn]] void fail(std::string expected, std::string found, std::string_view label = "") const;

@@ -25,7 +25,7 @@ const OpDef bitcast_convert{
           if (from > to) {
             t.dims.push_back(from / to);
           } else {
-            if (t.rank() == 0 || !t.dims.back().is(to / from)) op.fail("a last axis of " + std::to_string(to / from), op.in(0).text(), "C1");
+            if (t.rank() == 0 || (t.dims.back().is_constant() && !t.dims.back().is(to / from))) op.fail("a last axis of " + std::to_string(to / from), op.in(0).text(), "C1");
             t.dims.pop_back();
           }
           return std::vector<Type>{t};

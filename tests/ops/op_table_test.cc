@@ -56,7 +56,7 @@ TEST(OpTable, every_row_is_complete) {
     if (name == "specialize") continue;
     EXPECT_TRUE(def->reference) << name << ": reference";
     EXPECT_TRUE(def->work || def->control || def->host || def->effect) << name << ": work";
-    EXPECT_FALSE(def->cases.empty()) << name << ": cases";
+    EXPECT_TRUE(!def->cases.empty() || def->host || name == "absent") << name << ": cases";  // `absent` has no value to run on
   }
 }
 
