@@ -27,7 +27,12 @@ Type Type::of(const HostValue& v) {
   switch (v.kind()) {
     case HostValue::Kind::tensor: return tensor(v.tensor().dtype(), to_dims(v.tensor().dims()));
     case HostValue::Kind::token: return token();
-    case HostValue::Kind::map: return map(v.keys().dtype(), of(v.items().at(0)));
+    case HostValue::Kind::map: {  // the type of one key's value
+      Type each = of(v.items().at(0));
+      if (each.is_tensor() && each.ranked && !each.dims.empty()) each.dims.erase(each.dims.begin());
+      else if (each.kind == Kind::sequence && !each.elements.empty()) each = Type(each.elements[0]);
+      return map(v.keys().dtype(), std::move(each));
+    }
     case HostValue::Kind::optional: {
       Type t{Kind::optional, DType::f32, true, {}, {}};
       if (!v.items().empty()) t.elements.push_back(of(v.items()[0]));

@@ -11,7 +11,7 @@
 namespace bascule::runtime {
 
 struct Options {
-  std::string device = "reference";
+  std::string device = "cpu";
   int threads = 0;                            // 0: all that the process may use. Never changes a result
   std::string precision = "f32";
   int64_t memory_limit_bytes = 0;             // of the load, and of each run; 0: the machine's
