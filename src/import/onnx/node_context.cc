@@ -39,7 +39,19 @@ NodeContext::NodeContext(GraphImporter& importer, const NodeProto& n, Builder& b
 
 Value NodeContext::any(size_t i) const {
   if (!has(i)) b.fail("input " + std::to_string(i), "none");
+  for (const auto& [at, v] : replaced_)
+    if (at == i) return v;
   return importer_.resolve(node.inputs[i]);
+}
+
+Values NodeContext::as(std::string_view domain, std::string_view name, int at_version, std::vector<std::pair<size_t, Value>> replaced) const {
+  const Registration* r = find_op(domain, name, at_version);
+  if (!r) b.unsupported("the operator '" + std::string(name) + "' that this one builds on", "none", "Export it as standard operators");
+  NodeContext inner(importer_, node, b, at_version);
+  inner.replaced_ = std::move(replaced);
+  Results out = r->function(inner, b);
+  read_.insert(inner.read_.begin(), inner.read_.end());
+  return out.values;
 }
 
 Value NodeContext::in(size_t i) const {

@@ -47,7 +47,11 @@ class NodeContext {
 
   // ---- operands
   size_t inputs() const { return node.inputs.size(); }
-  bool has(size_t i) const { return i < node.inputs.size() && !node.inputs[i].empty(); }
+  bool has(size_t i) const {
+    for (const auto& [at, v] : replaced_)
+      if (at == i) return static_cast<bool>(v);
+    return i < node.inputs.size() && !node.inputs[i].empty();
+  }
   Value in(size_t i) const;            // an error names the missing operand. A tensor of known rank, else NeedsRun
   Value any(size_t i) const;           // any type (sequence, optional, map, unranked tensor)
   Value in_or_none(size_t i) const { return has(i) ? in(i) : kNoValue; }
@@ -90,12 +94,15 @@ class NodeContext {
   [[noreturn]] void fail(std::string expected, std::string found) const { b.fail(std::move(expected), std::move(found)); }
   [[noreturn]] void unsupported(std::string expected, std::string found, std::string remedy) const { b.unsupported(std::move(expected), std::move(found), std::move(remedy)); }
   Type declared_output(size_t i) const;  // from the graph's value_info or outputs; Kind::any if not declared
+  // This node read as another operator: its import function at `at_version`, with some operands replaced. For operators that extend one of another domain.
+  Values as(std::string_view domain, std::string_view name, int at_version, std::vector<std::pair<size_t, Value>> replaced = {}) const;
 
   void check_all_attributes_read() const;
 
  private:
   GraphImporter& importer_;
   mutable std::set<std::string, std::less<>> read_;
+  std::vector<std::pair<size_t, Value>> replaced_;  // operands that stand for the node's own
 };
 
 using ImportFunction = Results (*)(NodeContext& n, Builder& b);

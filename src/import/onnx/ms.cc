@@ -1,0 +1,87 @@
+// import/onnx/ms.cc — what the importers of com.microsoft share.
+#include "import/onnx/ms.h"
+
+#include <cmath>
+#include <numbers>
+
+namespace bascule::onnx {
+
+Value gelu(Builder& b, Value x) { return b.multiply(b.multiply(x, 0.5), b.add(b.erf(b.multiply(x, std::numbers::sqrt2 / 2)), 1)); }
+
+Value gelu_tanh(Builder& b, Value x) {
+  const Value cube = b.multiply(b.multiply(x, x), x);
+  const Value inner = b.multiply(b.add(x, b.multiply(cube, 0.044715)), std::sqrt(2 / std::numbers::pi));
+  return b.multiply(x, b.logistic(b.multiply(inner, 2)));  // (1 + tanh u) / 2 without its cancellation near u = -inf
+}
+
+Value silu(Builder& b, Value x) { return b.multiply(x, b.logistic(x)); }
+
+Value activation(const NodeContext& n, Value x, const std::string& name, const Numbers& params) {
+  Builder& b = n.b;
+  const auto param = [&](size_t i, double fallback) { return i < params.size() ? params[i] : fallback; };
+  if (name.empty()) return x;
+  if (name == "Relu") return b.maximum(x, 0);
+  if (name == "Tanh") return b.tanh(x);
+  if (name == "Sigmoid") return b.logistic(x);
+  if (name == "LeakyRelu") return b.select(b.compare(x, 0, "LT"), b.multiply(x, param(0, 0.01)), x);
+  if (name == "Clip") return b.minimum(b.maximum(x, param(0, -float_info(b.dtype(x)).largest)), param(1, float_info(b.dtype(x)).largest));
+  if (name == "HardSigmoid") return b.minimum(b.maximum(b.add(b.multiply(x, param(0, 0.2)), param(1, 0.5)), 0), 1);
+  n.unsupported("activation Relu, Tanh, Sigmoid, LeakyRelu, Clip or HardSigmoid", "'" + name + "'", "Export the activation as a node of its own");
+}
+
+Value softmax_last(Builder& b, Value x) {
+  const Ints last{b.rank(x) - 1};
+  const Value e = b.exp(b.subtract(x, b.reduce("maximum", x, last, true)));
+  return b.divide(e, b.sum(e, last, true));
+}
+
+Normed layer_normed(Builder& b, Value x, const Ints& axes, Value scale, Value bias, double epsilon, bool centred) {
+  const DType t = b.dtype(x), wide = wide_type(t);
+  Value v = b.convert(x, wide), mean;
+  if (centred) {
+    mean = b.mean(v, axes, true);
+    v = b.subtract(v, mean);
+  }
+  const Value inverse = b.rsqrt(b.add(b.mean(b.multiply(v, v), axes, true), epsilon));
+  Value y = b.multiply(v, inverse);
+  if (scale) y = b.multiply(y, b.convert(scale, wide));
+  if (bias) y = b.add(y, b.convert(bias, wide));
+  return {b.convert(y, t), mean, inverse};
+}
+
+Value dequantized(Builder& b, Value q, Value scale, Value zero) {
+  Value x = b.convert(q, DType::f32);
+  if (zero) x = b.subtract(x, b.convert(zero, DType::f32));
+  return b.multiply(x, b.convert(scale, DType::f32));
+}
+
+Value quantized(Builder& b, Value x, Value scale, Value zero, DType t) {
+  Value y = b.unary("round_nearest_even", b.divide(b.convert(x, DType::f32), b.convert(scale, DType::f32)));
+  if (zero) y = b.add(y, b.convert(zero, DType::f32));
+  y = b.minimum(b.maximum(y, static_cast<double>(int_min(t))), static_cast<double>(int_max(t)));
+  return b.convert(y, t);
+}
+
+Value along(Builder& b, Value v, int64_t axis, int64_t rank) {
+  if (b.rank(v) != 1) return v;
+  if (b.dim(v, 0).is(1)) return b.reshape(v, {});
+  Dims d(static_cast<size_t>(rank), Dim(1));
+  d[static_cast<size_t>(axis)] = b.dim(v, 0);
+  return b.reshape(v, d);
+}
+
+Value unpacked(Builder& b, Value bytes, int64_t bits) {
+  if (bits == 8) return bytes;
+  Values parts;
+  for (int64_t shift = 0; shift < 8; shift += bits) {
+    Value v = bytes;
+    if (shift > 0) v = b.divide(v, static_cast<double>(int64_t{1} << shift));
+    if (shift + bits < 8) v = b.remainder(v, static_cast<double>(int64_t{1} << bits));
+    parts.push_back(b.unsqueeze(v, {b.rank(v)}));
+  }
+  Dims d = b.dims(bytes);
+  d.back() = d.back() * Dim(8 / bits);
+  return b.reshape(b.concatenate(parts, b.rank(bytes)), d);
+}
+
+}  // namespace bascule::onnx
