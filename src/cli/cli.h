@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/budget.h"
 #include "cli/output.h"
 
 namespace bascule::cli {
@@ -20,6 +21,7 @@ struct Limits {
   std::string memory = "", time = "";  // "4GiB", "30s"; empty: the machine's memory, no limit
   int64_t memory_bytes() const;        // 0: not given
   double time_s() const;               // 0: not given
+  std::shared_ptr<Budget> budget() const;  // from now on
 };
 void add_limits(CLI::App& verb, Limits& limits);
 

@@ -23,6 +23,9 @@ int run(int argc, char** argv) {
   Action action;
   add_run(app, action);
   add_bench(app, action);
+  add_inspect(app, action);
+  add_check(app, action);
+  add_compile(app, action);
   add_conformance(app, action);
   add_completion(app, action);
   try {
