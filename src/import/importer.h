@@ -1,7 +1,9 @@
 // import/importer.h — the table of file formats that become graphs. Each importer registers itself; a file is told by its content, not its name.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +18,10 @@ struct Imported {
   Graph graph;
   // For inputs that may be left out (ONNX initializers that are inputs too): their values, by input. May be shorter than the inputs.
   std::vector<std::optional<HostValue>> defaults;
+  // Constants of the graph that a caller may replace (ONNX initializers that are inputs too, by the file's word): importing again with
+  // some of their names makes those inputs of the graph.
+  std::vector<std::pair<std::string, Type>> replaceable;
+  std::function<Imported(const std::set<std::string>& names)> with_inputs;
   std::vector<std::pair<std::string, std::string>> facts;  // what the file says of itself: "producer", "ir_version", "opset ai.onnx"
 };
 

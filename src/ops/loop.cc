@@ -42,7 +42,7 @@ std::vector<Type> loop_type(const OpView& op) {
       continue;
     }
     const Type &before = op.in(kCarriedFrom + i), &after = results[i + 1];
-    const auto joined = join(before, after);
+    const auto joined = before.kind == after.kind ? join(before, after) : Type::any();  // an optional may come back as what was in it
     if (!joined) op.fail("a carried value to keep its kind and element type " + before.text(), after.text());
     out.push_back(with_symbols(*joined, known));
   }

@@ -33,8 +33,10 @@ struct Session::State {
   std::unique_ptr<PlanCache> plans;
   std::mutex mutex;
   std::set<std::shared_ptr<Budget>> running;
+  std::map<std::set<std::string>, std::shared_ptr<Session>> variants;  // by the names of constants that are fed
 
   void prepare();
+  std::shared_ptr<Session> variant(const std::set<std::string>& fed);
   HostValues run(const HostValues& args);
 };
 
@@ -101,6 +103,21 @@ const Graph& Session::optimized() const { return *state_->optimized; }
 const Options& Session::options() const { return state_->options; }
 const std::vector<std::pair<std::string, std::string>>& Session::facts() const { return state_->imported.facts; }
 
+// The model with these constants as inputs: imported once for each set of names.
+std::shared_ptr<Session> Session::State::variant(const std::set<std::string>& fed) {
+  constexpr size_t kMostVariants = 16;
+  const std::lock_guard lock(mutex);
+  if (const auto at = variants.find(fed); at != variants.end()) return at->second;
+  if (variants.size() >= kMostVariants) variants.clear();
+  const std::shared_ptr<Session> s(new Session);
+  s->state_->options = options;
+  const BudgetScope scope(make_budget(options));
+  const ThreadLimit limit(options.threads);
+  s->state_->imported = imported.with_inputs(fed);
+  s->state_->prepare();
+  return variants[fed] = s;
+}
+
 HostValues Session::State::run(const HostValues& args) {
   const auto budget = make_budget(options);
   const BudgetScope scope(budget);
@@ -139,6 +156,10 @@ std::map<std::string, HostValue> Session::run(const std::map<std::string, HostVa
     for (const Port& p : s.inputs) names += (names.empty() ? "" : ", ") + ("'" + escaped(p.name) + "' " + p.type.text());
     return names.empty() ? "no inputs" : names;
   };
+  std::set<std::string> fed;
+  for (const auto& [name, type] : s.imported.replaceable)
+    if (given.count(name)) fed.insert(name);
+  if (!fed.empty()) return state_->variant(fed)->run(given);
   std::vector<Problem> problems;
   for (const auto& [name, v] : given)
     if (std::none_of(s.inputs.begin(), s.inputs.end(), [&](const Port& p) { return p.name == name; }))
@@ -159,6 +180,7 @@ std::map<std::string, HostValue> Session::run(const std::map<std::string, HostVa
 void Session::cancel() const {
   const std::lock_guard lock(state_->mutex);
   for (const auto& b : state_->running) b->cancelled = true;
+  for (const auto& [names, session] : state_->variants) session->cancel();
 }
 
 std::vector<device::Fallback> Session::fallbacks() const {

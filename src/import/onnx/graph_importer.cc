@@ -9,6 +9,7 @@ namespace bascule::onnx {
 namespace {
 
 constexpr size_t kMaxCallDepth = 64;
+constexpr int kMaxSpecialized = 512;   // operators in one chain that need the value of what the one before computed
 constexpr int64_t kMaxCalls = 1'000'000;  // function calls of one model: f1 calls f2 ten times, f2 calls f3 ten times ...
 
 // Names that nodes from `first` on (and their subgraphs) read, whether or not they define them too.
@@ -37,6 +38,7 @@ class Rest final : public Specialization {
   std::vector<bool> by_value;
   std::vector<std::pair<Slot, Tensor>> constants;
   std::vector<std::string_view> outputs;
+  int levels = 1;
 
   bool needs_value(size_t operand) const override { return by_value[operand]; }
 
@@ -58,6 +60,7 @@ class Rest final : public Specialization {
     std::vector<Problem> problems;
     GraphImporter importer(state, b, problems);
     importer.enter(std::move(live));
+    importer.set_specialized(levels);
     Values results;
     try {
       results = importer.run(outputs);
@@ -69,6 +72,13 @@ class Rest final : public Specialization {
 };
 
 }  // namespace
+
+ModelState::ModelState(ModelProto m) : model(std::move(m)), files(model.source.file) {
+  for (const FunctionProto& f : model.functions) {
+    if (functions.emplace(std::tuple(plain_domain(f.domain), f.name, f.overload), &f).second) continue;
+    fail_file(escaped(model.source.file) + ": function '" + escaped(f.name) + "'", "one function of each domain, name and overload", "two", "Export the model again");
+  }
+}
 
 std::string_view plain_domain(std::string_view domain) { return domain == "ai.onnx" ? std::string_view() : domain; }
 
@@ -150,7 +160,7 @@ std::optional<Value> GraphImporter::find(std::string_view name) {
   if (const auto at = env.sparse_initializers.find(name); at != env.sparse_initializers.end())
     return env.values[name] = b_.constant(load_sparse(state_->model.source, *at->second, &state_->files, where));
   if (outer_ && frames_.size() == 1) {  // a subgraph sees the names around it, a function body does not
-    if (const auto v = outer_->find(name)) return env.values[name] = region_->capture(*v);
+    if (const auto v = outer_->find(name)) return env.values[name] = region_ ? region_->capture(*v) : *v;
   }
   return std::nullopt;
 }
@@ -188,10 +198,11 @@ void GraphImporter::bind_outputs(const NodeProto& node, const Values& values) {
 }
 
 void GraphImporter::call_function(const NodeProto& node, const FunctionProto& f) {
-  for (const Frame& frame : frames_)
-    if (frame.scope->function == &f) b_.fail("functions that do not call themselves", "a recursive call of '" + escaped(f.name) + "'");
+  for (const GraphImporter* g = this; g; g = g->outer_)
+    for (const Frame& frame : g->frames_)
+      if (frame.scope->function == &f) b_.fail("functions that do not call themselves", "a recursive call of '" + escaped(f.name) + "'");
   if (frames_.size() >= kMaxCallDepth) b_.fail("function calls at most 64 deep", "a deeper one");
-  if (++calls_ > kMaxCalls) fail_capacity(b_.where, "at most 1000000 function calls", "more", "Inline fewer functions");
+  if (++calls() > kMaxCalls) fail_capacity(b_.where, "at most 1000000 function calls", "more", "Inline fewer functions");
   auto scope_of_call = std::make_shared<FunctionScope>();
   scope_of_call->function = &f;
   scope_of_call->opsets = opsets_of(f.opset_imports, state_->model.source.file);
@@ -219,8 +230,7 @@ void GraphImporter::step(const NodeProto& node) {
   const std::string_view label = !node.name.empty() || node.outputs.empty() ? node.name : node.outputs[0];
   b_.origin = make_origin({std::string(node.op_type) + " '" + s.where + std::string(label) + "'"});
   b_.where = describe(node, 0);
-  for (const FunctionProto& f : state_->model.functions)
-    if (f.name == node.op_type && plain_domain(f.domain) == domain && f.overload == node.overload) return call_function(node, f);
+  if (const auto f = state_->functions.find({domain, node.op_type, node.overload}); f != state_->functions.end()) return call_function(node, *f->second);
   const bool other_domain = domain != "" && opset == state_->opsets.end();
   const int64_t version = other_domain ? 1 : opset == state_->opsets.end() && s.opsets.empty() ? 0 : opset->second;
   if (version == 0) b_.fail("an opset_import for domain '" + escaped(domain) + "'", "none");
@@ -288,6 +298,9 @@ Values GraphImporter::run(const std::vector<std::string_view>& outputs) {
 void GraphImporter::specialize_rest(const NeedsRun& needs, const std::vector<std::string_view>& outputs) {
   auto rest = std::make_shared<Rest>();
   rest->state = state_;
+  rest->levels = specialized_ + 1;
+  if (rest->levels > kMaxSpecialized)
+    fail_capacity(b_.where, "at most " + std::to_string(kMaxSpecialized) + " operators in a chain that each need a value computed by the one before", "more", "Fix some sizes in the model");
   Values operands;
   const std::string_view asked = (*frames_.back().nodes)[frames_.back().next].inputs[needs.input];
   const size_t top = frames_.size() - 1;

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "import/onnx/op.h"
@@ -18,9 +19,9 @@ using Opsets = std::map<std::string_view, int64_t>;
 struct ModelState {
   ModelProto model;
   ExternalFiles files;
+  std::map<std::tuple<std::string_view, std::string_view, std::string_view>, const FunctionProto*> functions;  // by domain, name, overload
   Opsets opsets;
-  std::set<std::string, std::less<>> overridden;  // initializers that the caller feeds instead
-  explicit ModelState(ModelProto m) : model(std::move(m)), files(model.source.file) {}
+  explicit ModelState(ModelProto m);
 };
 
 // One call of a model function: what its attribute references and operator versions mean.
@@ -54,8 +55,12 @@ class GraphImporter {
  public:
   GraphImporter(std::shared_ptr<ModelState> state, Builder& b, std::vector<Problem>& problems) : state_(std::move(state)), b_(b), problems_(problems) {}
 
-  // A subgraph: names not found here are looked up in `outer` and captured through `region`.
-  void set_outer(GraphImporter* outer, OpenRegion* region) { outer_ = outer, region_ = region; }
+  // A subgraph: names not found here are looked up in `outer` and captured through `region` (null: the same builder, nothing to capture).
+  void set_outer(GraphImporter* outer, OpenRegion* region) {
+    outer_ = outer;
+    region_ = region;
+    specialized_ = outer->specialized_;
+  }
   // Defines initializers and declared types of a graph in a new bottom frame.
   Env& enter(const GraphProto& g, std::shared_ptr<const FunctionScope> scope);
   void enter(std::vector<Frame> frames) { frames_ = std::move(frames); }
@@ -71,7 +76,9 @@ class GraphImporter {
   const std::shared_ptr<ModelState>& shared_state() const { return state_; }
   std::vector<Problem>& problems() { return problems_; }
   Builder& builder() { return b_; }
-  int depth() const { return outer_ ? outer_->depth() + 1 : 0; }
+  int depth() const { return outer_ ? outer_->depth() + 1 : 0; }  // subgraphs around this one
+  // How many `specialize` nodes stand around this graph at run time.
+  void set_specialized(int levels) { specialized_ = levels; }
 
  private:
   void step(const NodeProto& node);
@@ -87,7 +94,9 @@ class GraphImporter {
   GraphImporter* outer_ = nullptr;
   OpenRegion* region_ = nullptr;
   std::vector<Frame> frames_;
-  int64_t calls_ = 0;
+  int64_t& calls() { return outer_ ? outer_->calls() : calls_; }
+  int64_t calls_ = 0;  // of functions, in this graph and those inside it
+  int specialized_ = 0;
 };
 
 // A declared type; dims without a value or name become fresh symbols ("hint_0").

@@ -8,9 +8,18 @@
 
 namespace bascule::onnx {
 
-ImportedModel import_model(const std::string& path) { return import_model(read_model(path)); }
+namespace {
+// The declared kind and element types without sizes, which the file may have wrong.
+Type loosened(Type t) {
+  if (t.is_tensor()) return Type::unranked(t.dtype);
+  for (Type& e : t.elements) e = loosened(std::move(e));
+  return t;
+}
+}  // namespace
 
-ImportedModel import_model(ModelProto model) {
+ImportedModel import_model(const std::string& path, const std::set<std::string>& fed) { return import_model(read_model(path), fed); }
+
+ImportedModel import_model(ModelProto model, const std::set<std::string>& fed) {
   auto state = std::make_shared<ModelState>(std::move(model));
   const ModelProto& m = state->model;
   const std::string file = escaped(m.source.file);
@@ -19,6 +28,7 @@ ImportedModel import_model(ModelProto model) {
   if (state->opsets.empty() && m.ir_version < 3) state->opsets[""] = 1;  // before IR 3 a model names no operator set
   if (state->opsets.empty()) fail_file(file, "at least one opset_import", "none", "Export the model again");
 
+  ImportedModel out;
   Builder b(m.graph.name.empty() ? "main" : std::string(m.graph.name));
   std::vector<Problem> problems;
   GraphImporter importer(state, b, problems);
@@ -28,7 +38,14 @@ ImportedModel import_model(ModelProto model) {
     const std::string where = file + ": input '" + escaped(in.name) + "'";
     if (in.name.empty()) fail_file(where, "a name", "none", "Export the model again");
     if (!seen.insert(in.name).second) fail_file(where, "one input of each name", "two", "Export the model again");
-    if (env.initializers.count(in.name) || env.sparse_initializers.count(in.name)) continue;  // a default value: a constant unless it is fed
+    if (env.initializers.count(in.name) || env.sparse_initializers.count(in.name)) {
+      if (!fed.count(std::string(in.name))) {
+        out.defaults.emplace_back(in.name, type_of(in.type, std::string(in.name), where));
+        continue;
+      }
+      env.initializers.erase(in.name);
+      env.sparse_initializers.erase(in.name);
+    }
     env.values[in.name] = b.input(type_of(in.type, std::string(in.name), where), std::string(in.name));
   }
   std::vector<std::string_view> names;
@@ -44,8 +61,11 @@ ImportedModel import_model(ModelProto model) {
   } catch (const NodeSkipped&) {
   }
   if (!problems.empty()) throw_problems(std::move(problems), true);
+  for (size_t i = 0; i < outputs.size(); ++i) {  // of a value whose kind no operator could tell, the file's word is better than nothing
+    Type& t = b.graph().at(outputs[i]).type;
+    if (t.kind == Type::Kind::any) t = loosened(type_of(m.graph.outputs[i].type, "", file + ": output '" + escaped(m.graph.outputs[i].name) + "'"));
+  }
 
-  ImportedModel out;
   out.graph = b.finish(std::move(outputs), std::move(output_names));
   out.ir_version = m.ir_version;
   out.producer = std::string(m.producer_name) + (m.producer_version.empty() ? "" : " " + std::string(m.producer_version));

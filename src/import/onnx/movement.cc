@@ -92,7 +92,7 @@ Value tile(Builder& b, Value x, const Dims& repeats) {
 // The clamped start and limit of a slice with a positive step, for starts and ends as ONNX writes them.
 Dim slice_bound(const Dim& i, const Dim& extent) {
   if (i.never_negative()) return Dim::min(i, extent);
-  if (i.is_constant()) return Dim::max(extent + i, 0);
+  if (i.is_constant()) return i.value() <= -INT32_MAX ? Dim(0) : Dim::max(extent + i, 0);
   const Dim negative = Dim::min(1, Dim::max(0, Dim(0) - i));  // 1 where i < 0
   return Dim::max(0, Dim::min(i + extent * negative, extent));
 }
@@ -101,7 +101,7 @@ Dim slice_bound(const Dim& i, const Dim& extent) {
 Dim reversed_bound(const Dim& i, const Dim& extent) {
   // position p in [-1, extent-1] of x is extent-1-p in the reversed axis
   if (i.is_constant() && i.value() < 0) {
-    if (i.value() < -(INT64_MAX / 2)) return extent;  // "before the first": all of it
+    if (i.value() <= -INT32_MAX) return extent;  // before the first of any size that fits memory
     return Dim::min(Dim(-1 - i.value()), extent);
   }
   if (i.never_negative()) return Dim::max(extent - 1 - i, 0);
@@ -134,7 +134,7 @@ Results slice(NodeContext& n, Builder& b, const Dims& starts, const Dims& ends, 
       strides[a] = steps[k] == INT64_MIN ? INT64_MAX : -steps[k];
     }
     high[a] = Dim::max(low[a], high[a]);
-    if (extent.is_constant() && extent.value() > 0) strides[a] = std::min(strides[a], extent.value());
+    strides[a] = std::min(strides[a], int64_t{1} << 48);  // beyond any extent: one element either way, and no sum overflows
   }
   return b.slice(b.reverse(x, reversed), low, high, strides);
 }

@@ -179,20 +179,75 @@ const GraphProto& NodeContext::graph(std::string_view name) const {
   return a->graphs.at(0);
 }
 
+namespace {
+void check_depth(const GraphImporter& child, const Builder& b) {
+  constexpr int kMaxSubgraphs = 128;  // through function calls too: each is some frames of stack
+  if (child.depth() > kMaxSubgraphs) b.fail("subgraphs nested at most " + std::to_string(kMaxSubgraphs) + " deep", "deeper nesting");
+}
+}  // namespace
+
 ImportedRegion NodeContext::region(std::string_view attr_name, const std::vector<Type>& arguments) const {
+  return region(
+      attr_name, arguments, [](OpenRegion&, const Values& a) { return a; }, [](Builder&, const Values&, Values results) { return results; });
+}
+
+ImportedRegion NodeContext::region(std::string_view attr_name, const std::vector<Type>& arguments, const RegionEntry& entry, const RegionExit& exit) const {
   const GraphProto& g = graph(attr_name);
-  if (g.inputs.size() != arguments.size()) b.fail("attribute '" + std::string(attr_name) + "': a graph of " + std::to_string(arguments.size()) + " inputs", std::to_string(g.inputs.size()));
-  ImportedRegion out{OpenRegion(b, std::string(attr_name)), {}};
-  GraphImporter child(importer_.shared_state(), out.region.builder(), importer_.problems());
+  ImportedRegion out{OpenRegion(b, std::string(attr_name)), {}, {}};
+  Builder& inner = out.region.builder();
+  GraphImporter child(importer_.shared_state(), inner, importer_.problems());
   child.set_outer(&importer_, &out.region);
+  check_depth(child, b);
   Env& env = child.enter(g, importer_.shared_scope());
-  for (size_t i = 0; i < arguments.size(); ++i) env.values[g.inputs[i].name] = out.region.argument(arguments[i], std::string(g.inputs[i].name));
+  Values block;
+  for (const Type& t : arguments) block.push_back(out.region.argument(t, block.size() < g.inputs.size() ? std::string(g.inputs[block.size()].name) : ""));
+  const Values inputs = entry(out.region, block);
+  if (g.inputs.size() != inputs.size()) b.fail("attribute '" + std::string(attr_name) + "': a graph of " + std::to_string(inputs.size()) + " inputs", std::to_string(g.inputs.size()));
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (g.inputs[i].name.empty() || !env.values.emplace(g.inputs[i].name, inputs[i]).second)
+      b.fail("a name of its own for each input of the graph in '" + std::string(attr_name) + "'", "'" + escaped(g.inputs[i].name) + "'");
+  }
   std::vector<std::string_view> names;
   for (const ValueInfo& o : g.outputs) names.push_back(o.name);
   const Values results = child.run(names);
-  for (const Value v : results) out.outputs.push_back(out.region.builder().type(v));
-  out.region.finish(results);
+  inner.where = b.where;
+  inner.origin = b.origin;
+  out.values = exit(inner, block, results);
+  for (const Value v : out.values) out.outputs.push_back(inner.type(v));
+  out.region.finish(out.values);
   return out;
+}
+
+Values NodeContext::inlined(std::string_view attr_name) const {
+  const GraphProto& g = graph(attr_name);
+  if (!g.inputs.empty()) b.fail("attribute '" + std::string(attr_name) + "': a graph without inputs", std::to_string(g.inputs.size()));
+  GraphImporter child(importer_.shared_state(), b, importer_.problems());
+  child.set_outer(&importer_, nullptr);
+  check_depth(child, b);
+  child.enter(g, importer_.shared_scope());
+  std::vector<std::string_view> names;
+  for (const ValueInfo& o : g.outputs) names.push_back(o.name);
+  const std::string where = b.where;
+  const Origin origin = b.origin;
+  Values out = child.run(names);
+  b.where = where;
+  b.origin = origin;
+  return out;
+}
+
+void NodeContext::inside(OpenRegion& region, const std::function<void(NodeContext&)>& f) const {
+  static const std::vector<NodeProto> kNone;
+  GraphImporter between(importer_.shared_state(), region.builder(), importer_.problems());
+  between.set_outer(&importer_, &region);
+  between.enter({Frame{&kNone, 0, std::make_shared<Env>(), importer_.shared_scope(), nullptr}});
+  NodeContext context(between, node, region.builder(), version);
+  f(context);
+  read_.insert(context.read_.begin(), context.read_.end());
+}
+
+Tensor NodeContext::attr_sparse(std::string_view name) const {
+  const AttributeProto* a = typed(*this, name, AttributeProto::Kind::sparse_tensor, false);
+  return load_sparse(importer_.state().model.source, a->sparse_tensors.at(0), &importer_.state().files, b.where + " attribute '" + std::string(name) + "'");
 }
 
 Type NodeContext::declared_output(size_t i) const { return i < node.outputs.size() ? importer_.declared(node.outputs[i]) : Type::any(); }

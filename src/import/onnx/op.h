@@ -35,7 +35,12 @@ struct NeedsRun {
 struct ImportedRegion {
   OpenRegion region;           // ready for Builder::ops
   std::vector<Type> outputs;
+  Values values;               // the region's own, as region.builder() knows them
 };
+
+// A region's block arguments to the inputs of the subgraph inside it, and the subgraph's results to what the region returns.
+using RegionEntry = std::function<Values(OpenRegion& region, const Values& arguments)>;
+using RegionExit = std::function<Values(Builder& b, const Values& arguments, Values results)>;
 
 class NodeContext {
  public:
@@ -89,6 +94,12 @@ class NodeContext {
   const GraphProto& graph(std::string_view name) const;
   // Imports the attribute's graph with block arguments of these types; names of the outer scope are captured. `known`: symbolic elements of arguments.
   ImportedRegion region(std::string_view attr_name, const std::vector<Type>& arguments) const;
+  ImportedRegion region(std::string_view attr_name, const std::vector<Type>& arguments, const RegionEntry& entry, const RegionExit& exit) const;
+  // The attribute's graph (without inputs) in place, where it is known that it runs.
+  Values inlined(std::string_view attr_name) const;
+  // Calls f with this node seen from inside `region`, which its subgraphs then capture through.
+  void inside(OpenRegion& region, const std::function<void(NodeContext&)>& f) const;
+  Tensor attr_sparse(std::string_view name) const;  // dense
 
   // ---- refusing: where is already in b.where
   [[noreturn]] void fail(std::string expected, std::string found) const { b.fail(std::move(expected), std::move(found)); }
