@@ -175,8 +175,7 @@ ONNX_OP(GroupNormalization, 21) { return group_norm(n, b, true); }   // one for 
 ONNX_OP(MeanVarianceNormalization, 1) {
   const bool across = n.flag("across_channels", false), variance = n.flag("normalize_variance", true);
   const int64_t rank = b.rank(n.in(0));
-  Ints axes = range_axes(across ? 1 : 2, rank);
-  return mean_variance(n, b, axes, variance);
+  return mean_variance(n, b, across ? range_axes(0, rank) : all_but_channels(rank), variance);
 }
 ONNX_OP(MeanVarianceNormalization, 9) { return mean_variance(n, b, n.axes(n.ints("axes", Ints{0, 2, 3}), b.rank(n.in(0))), true); }
 
