@@ -7,14 +7,19 @@
 
 namespace bascule::ops {
 
+// Mersenne Twister 19937, drawn as numpy.random.RandomState(seed) draws: a seed means the same numbers there.
 class Random {
  public:
-  explicit Random(std::optional<int64_t> seed) : engine_(seed ? static_cast<uint64_t>(*seed) : (uint64_t{std::random_device{}()} << 32 | std::random_device{}())) {}
-  double uniform() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }  // [0, 1)
-  double normal();                                                            // mean 0, variance 1
+  explicit Random(std::optional<int64_t> seed) : engine_(seed ? static_cast<uint32_t>(*seed) : std::random_device{}()) {}
+  double uniform() {  // [0, 1): 27 and 26 bits over 2^53
+    const auto high = static_cast<double>(engine_() >> 5), low = static_cast<double>(engine_() >> 6);
+    return (high * 0x1p26 + low) * 0x1p-53;
+  }
+  double normal();  // mean 0, variance 1
 
  private:
-  std::mt19937_64 engine_;
+  std::mt19937 engine_;
+  std::optional<double> spare_;
 };
 
 std::optional<int64_t> seed_of(const Attrs& attrs);  // the integer attribute "seed"

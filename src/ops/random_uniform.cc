@@ -1,15 +1,23 @@
 // ops/random_uniform.cc — uniformly distributed numbers.
 #include <cmath>
-#include <numbers>
+#include <utility>
 
 #include "base/budget.h"
 #include "ops/random.h"
 
 namespace bascule::ops {
 
-double Random::normal() {  // Box-Muller, one of the pair
-  const double u = 1 - uniform(), v = uniform();
-  return std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v);
+double Random::normal() {  // polar method, two at a time
+  if (spare_) return *std::exchange(spare_, std::nullopt);
+  double x, y, square;
+  do {
+    x = 2 * uniform() - 1;
+    y = 2 * uniform() - 1;
+    square = x * x + y * y;
+  } while (square >= 1 || square == 0);
+  const double f = std::sqrt(-2 * std::log(square) / square);
+  spare_ = f * x;
+  return f * y;
 }
 std::optional<int64_t> seed_of(const Attrs& attrs) { return attrs.has("seed") ? std::optional(attrs.integer("seed")) : std::nullopt; }
 
