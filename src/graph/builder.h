@@ -49,7 +49,7 @@ class Builder {
   // A rank-1 integer value with these (possibly symbolic) elements; scalar: rank 0 with one element.
   Value sizes(const Dims& d, DType t = DType::i64);
   Value size(const Dim& d, DType t = DType::i64);
-  Value full(Dims dims, DType t, double x) { return broadcast_to(constant_like(x, t), dims); }  // by value: dims(v) moves when a node is added
+  Value full(const Dims& dims, DType t, double x) { return broadcast_to(constant_like(x, t), dims); }
 
   const Type& type(Value v) const { return graph_.type(v); }
   DType dtype(Value v) const { return type(v).dtype; }
