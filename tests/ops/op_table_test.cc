@@ -62,6 +62,7 @@ TEST(OpTable, every_row_is_complete) {
 
 TEST(OpTable, every_case_runs_and_counts_its_work) {
   for (const OpDef* def : OpRegistry::all()) {
+    if (def->host) continue;  // maps and sequences: tests of the importers run them
     for (const Case& c : def->cases) {
       try {
         CaseGraph g = make_case(*def, c, kSeed);
