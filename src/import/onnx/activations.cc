@@ -31,10 +31,7 @@ enum class Kind { softmax, log_softmax, hardmax };
 Value along_axis(Builder& b, Value x, int64_t axis, Kind kind) {
   switch (kind) {
     case Kind::softmax: return b.op("softmax", {x}, {{"axis", axis}});
-    case Kind::log_softmax: {
-      const Value shifted = b.subtract(x, b.reduce("maximum", x, {axis}, true));
-      return b.subtract(shifted, b.log(b.sum(b.exp(shifted), {axis}, true)));
-    }
+    case Kind::log_softmax: return b.op("log_softmax", {x}, {{"axis", axis}});
     case Kind::hardmax: {
       const Value best = b.op("arg_max", {x}, {{"axis", axis}, {"select_last", false}, {"dtype", DType::i64}});  // axis kept with extent 1
       return b.convert(b.compare(b.iota(DType::i64, b.dims(x), axis), best, "EQ"), b.dtype(x));
@@ -120,10 +117,7 @@ ONNX_OP(HardSigmoid, 1) {
   return b.clamp(0, b.add(b.multiply(n.in(0), n.number("alpha", 0.2)), n.number("beta", 0.5)), 1);
 }
 // x * clip(x / 6 + 1/2, 0, 1)
-ONNX_OP(HardSwish, 14) {
-  const Value x = n.in(0);
-  return b.multiply(x, b.clamp(0, b.add(b.multiply(x, 1.0 / 6), 0.5), 1));
-}
+ONNX_OP(HardSwish, 14) { return b.op("hard_swish", {n.in(0)}); }
 // x * sigmoid(alpha * x)
 ONNX_OP(Swish, 24) { return swish(b, n.in(0), n.number("alpha", 1.0)); }
 // swish(a) * b, equal shapes

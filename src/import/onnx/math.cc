@@ -215,10 +215,10 @@ Value bound(NodeContext& n, Builder& b, size_t i) {
 }
 
 Value clip(NodeContext& n, Builder& b) {
-  Value x = n.in(0);
-  if (n.has(1)) x = b.maximum(x, bound(n, b, 1));
-  if (n.has(2)) x = b.minimum(x, bound(n, b, 2));
-  return x;
+  const Value x = n.in(0);
+  if (n.has(1) && n.has(2)) return b.clamp(bound(n, b, 1), x, bound(n, b, 2));
+  if (n.has(1)) return b.maximum(x, bound(n, b, 1));
+  return n.has(2) ? b.minimum(x, bound(n, b, 2)) : x;
 }
 
 Value shift(NodeContext& n, Builder& b) {
@@ -348,10 +348,10 @@ ONNX_OP(Mean, 1) { return b.divide(fold_operands(n, b, "add"), static_cast<doubl
 // ---------------------------------------------------------------------------------------------------- clip
 ONNX_OP(Clip, 1) {
   n.ignore("consumed_inputs");
-  Value x = n.in(0);
-  if (n.has_attr("min")) x = b.maximum(x, n.number("min"));
-  if (n.has_attr("max")) x = b.minimum(x, n.number("max"));
-  return x;
+  const Value x = n.in(0);
+  if (n.has_attr("min") && n.has_attr("max")) return b.clamp(n.number("min"), x, n.number("max"));
+  if (n.has_attr("min")) return b.maximum(x, n.number("min"));
+  return n.has_attr("max") ? b.minimum(x, n.number("max")) : x;
 }
 ONNX_OP(Clip, 11) { return clip(n, b); }
 

@@ -218,13 +218,17 @@ ImportedRegion NodeContext::region(std::string_view attr_name, const std::vector
   return out;
 }
 
-Values NodeContext::inlined(std::string_view attr_name) const {
+Values NodeContext::inlined(std::string_view attr_name, const Values& operands) const {
   const GraphProto& g = graph(attr_name);
-  if (!g.inputs.empty()) b.fail("attribute '" + std::string(attr_name) + "': a graph without inputs", std::to_string(g.inputs.size()));
+  if (g.inputs.size() != operands.size()) b.fail("attribute '" + std::string(attr_name) + "': a graph of " + std::to_string(operands.size()) + " inputs", std::to_string(g.inputs.size()));
   GraphImporter child(importer_.shared_state(), b, importer_.problems());
   child.set_outer(&importer_, nullptr);
   check_depth(child, b);
-  child.enter(g, importer_.shared_scope());
+  Env& env = child.enter(g, importer_.shared_scope());
+  for (size_t i = 0; i < operands.size(); ++i) {
+    if (g.inputs[i].name.empty() || !env.values.emplace(g.inputs[i].name, operands[i]).second)
+      b.fail("a name of its own for each input of the graph in '" + std::string(attr_name) + "'", "'" + escaped(g.inputs[i].name) + "'");
+  }
   std::vector<std::string_view> names;
   for (const ValueInfo& o : g.outputs) names.push_back(o.name);
   const std::string where = b.where;

@@ -87,9 +87,9 @@ Results batch_norm(NodeContext& n, Builder& b, bool training, bool spatial, bool
   return batch_norm_inference(n, b, x, n.in(1), n.in(2), n.in(3), n.in(4), epsilon, spatial);
 }
 
-// Mean 0 and variance 1 over `axes`, in at least f32.
+// (x - mean) / sqrt(var + epsilon) over `axes`, in at least f32; mean and 1 / sqrt(var + epsilon) with extents of 1.
 struct Normalized {
-  Value y, mean, inverse;  // mean and 1 / sqrt(var + epsilon) with extents of 1
+  Value y, mean, inverse;
 };
 Normalized standardize(Builder& b, Value x, const Ints& axes, double epsilon) {
   const Value mean = b.mean(x, axes, true);
@@ -98,12 +98,28 @@ Normalized standardize(Builder& b, Value x, const Ints& axes, double epsilon) {
   return {b.multiply(d, inverse), mean, inverse};
 }
 
+Results layer_norm(NodeContext& n, Builder& b) {
+  const Value x = n.in(0), scale = n.in(1), bias = n.in_or_none(2);
+  const int64_t axis = n.axis(n.integer("axis", -1), b.rank(x));
+  const double epsilon = n.number("epsilon", 1e-5);
+  const DType stash = n.dtype_attr("stash_type", DType::f32), t = b.dtype(x);
+  Values y = {b.op("layer_norm", {x, scale, bias}, {{"axis", axis}, {"epsilon", epsilon}})};
+  if (!n.wants(1) && !n.wants(2)) return y;
+  const DType wide = info(stash).bits >= info(t).bits ? stash : t;
+  const Normalized s = standardize(b, b.convert(x, wide), range_axes(axis, b.rank(x)), epsilon);
+  y.push_back(b.convert(s.mean, stash));
+  y.push_back(b.convert(s.inverse, stash));
+  return y;
+}
+
 Value instance_norm(NodeContext& n, Builder& b) {
   n.ignore("consumed_inputs");
   const Value x = n.in(0);
   if (b.rank(x) < 3) n.fail("input [N, C, spatial]", b.type(x).text());
+  const double epsilon = n.number("epsilon", 1e-5);
+  if (b.dim(x, 1).is_constant() && b.dim(x, 1).value() > 0) return b.op("group_norm", {x, n.in(1), n.in(2)}, {{"groups", b.dim(x, 1).value()}, {"epsilon", epsilon}});
   const DType t = b.dtype(x), wide = small_float(t) ? DType::f32 : t;
-  const Value y = standardize(b, b.convert(x, wide), range_axes(2, b.rank(x)), n.number("epsilon", 1e-5)).y;
+  const Value y = standardize(b, b.convert(x, wide), range_axes(2, b.rank(x)), epsilon).y;
   const Value scaled = b.add(b.multiply(y, along_channels(n, b, b.convert(n.in(1), wide), x)), along_channels(n, b, b.convert(n.in(2), wide), x));
   return b.convert(scaled, t);
 }
@@ -113,22 +129,11 @@ Value group_norm(NodeContext& n, Builder& b, bool per_channel) {
   const int64_t groups = n.integer("num_groups");
   if (groups < 1) n.fail("num_groups >= 1", std::to_string(groups));
   if (b.rank(x) < 2) n.fail("X [N, C, ...]", b.type(x).text());
-  const DType t = b.dtype(x);
-  DType wide = small_float(t) ? DType::f32 : t;
-  if (n.has_attr("stash_type")) wide = t == DType::f64 ? t : n.dtype_attr("stash_type");
-  const double epsilon = n.number("epsilon", 1e-5);
-  const Dims d = b.dims(x);
-  if (d[1].is_constant() && d[1].value() % groups != 0) n.fail("channels that divide into " + std::to_string(groups) + " groups", d[1].text());
-  const Dim each = Dim::floor_div(d[1], groups);
-  const Value grouped = b.reshape(b.convert(x, wide), {d[0], Dim(groups), each * product(Dims(d.begin() + 2, d.end()))});
-  Value y = b.reshape(standardize(b, grouped, {2}, epsilon).y, d);
-  const auto spread = [&](Value v) {
-    v = b.convert(v, wide);
-    if (!per_channel) v = b.reshape(b.broadcast_in_dim(v, {Dim(groups), each}, {0}), {d[1]});
-    return along_channels(n, b, v, x);
-  };
-  y = b.add(b.multiply(y, spread(n.in(1))), spread(n.in(2)));
-  return b.convert(y, t);
+  if (n.has_attr("stash_type")) n.dtype_attr("stash_type");  // statistics are never less precise than that
+  const Dim C = b.dim(x, 1);
+  if (C.is_constant() && C.value() % groups != 0) n.fail("channels that divide into " + std::to_string(groups) + " groups", C.text());
+  const auto spread = [&](Value v) { return per_channel ? v : b.reshape(b.broadcast_in_dim(v, {Dim(groups), Dim::floor_div(C, groups)}, {0}), {C}); };
+  return b.op("group_norm", {x, spread(n.in(1)), spread(n.in(2))}, {{"groups", groups}, {"epsilon", n.number("epsilon", 1e-5)}});
 }
 
 Value mean_variance(NodeContext& n, Builder& b, const Ints& axes, bool variance) {
@@ -168,6 +173,13 @@ ONNX_OP(BatchNormalization, 7) { return batch_norm(n, b, n.wants(1) || n.wants(2
 ONNX_OP(BatchNormalization, 9) { return batch_norm(n, b, n.wants(1) || n.wants(2), true, true); }
 ONNX_OP(BatchNormalization, 14) { return batch_norm(n, b, n.flag("training_mode", false), true, false); }
 
+ONNX_OP(LayerNormalization, 17) { return layer_norm(n, b); }
+// x / sqrt(mean(x^2) + epsilon) * scale over the axes from `axis` on
+ONNX_OP(RMSNormalization, 23) {
+  const Value x = n.in(0);
+  n.dtype_attr("stash_type", DType::f32);
+  return b.op("rms_norm", {x, n.in(1)}, {{"axis", n.axis(n.integer("axis", -1), b.rank(x))}, {"epsilon", n.number("epsilon", 1e-5)}});
+}
 ONNX_OP(InstanceNormalization, 1) { return instance_norm(n, b); }
 ONNX_OP(GroupNormalization, 18) { return group_norm(n, b, false); }  // scale and bias: one for each group
 ONNX_OP(GroupNormalization, 21) { return group_norm(n, b, true); }   // one for each channel

@@ -95,8 +95,8 @@ class NodeContext {
   // Imports the attribute's graph with block arguments of these types; names of the outer scope are captured. `known`: symbolic elements of arguments.
   ImportedRegion region(std::string_view attr_name, const std::vector<Type>& arguments) const;
   ImportedRegion region(std::string_view attr_name, const std::vector<Type>& arguments, const RegionEntry& entry, const RegionExit& exit) const;
-  // The attribute's graph (without inputs) in place, where it is known that it runs.
-  Values inlined(std::string_view attr_name) const;
+  // The attribute's graph in place, its inputs bound to `operands`, where it is known that it runs.
+  Values inlined(std::string_view attr_name, const Values& operands = {}) const;
   // Calls f with this node seen from inside `region`, which its subgraphs then capture through.
   void inside(OpenRegion& region, const std::function<void(NodeContext&)>& f) const;
   Tensor attr_sparse(std::string_view name) const;  // dense

@@ -20,47 +20,27 @@ Value to_quantized(Builder& b, Value x, Value zero_point, DType t, bool saturate
 
 namespace {
 
-// A scale or zero point as wide as x: one number; one for each index of `axis`; or one for each block along it.
-Value spread(NodeContext& n, Builder& b, Value v, Value x, int64_t axis, int64_t block) {
-  const Dims d = b.dims(x);
-  if (block > 0 && b.rank(v) == b.rank(x) && b.rank(x) > 0) {
-    const auto a = static_cast<size_t>(n.axis(axis, b.rank(x)));
-    Dims split = b.dims(v), merged = split;
-    Ints axes;
-    split.insert(split.begin() + static_cast<int64_t>(a) + 1, Dim(block));
-    for (size_t i = 0; i < d.size(); ++i) axes.push_back(static_cast<int64_t>(i) + (i > a ? 1 : 0));
-    merged[a] = merged[a] * Dim(block);
-    const Value wide = b.reshape(b.broadcast_in_dim(v, split, axes), merged);
-    return b.slice_axis(wide, static_cast<int64_t>(a), 0, d[a]);
-  }
-  if (b.rank(v) == 0) return b.broadcast_to(v, d);
-  if (b.rank(v) == 1) {
-    if (b.dim(v, 0).is(1)) return b.broadcast_to(b.reshape(v, {}), d);
-    return b.broadcast_in_dim(v, d, {n.axis(axis, b.rank(x))});
-  }
-  n.fail("a scalar, a vector along the axis, or (with block_size) one number for each block", b.type(v).text());
+// The axis that scales run along; any where they are one number.
+int64_t scale_axis(NodeContext& n, Builder& b, Value x, Value scale, int64_t axis) {
+  if (b.rank(scale) == 0 || b.rank(x) <= 1 || (b.rank(scale) == 1 && b.dim(scale, 0).is(1))) return 0;
+  return n.axis(axis, b.rank(x));
 }
 
 Value quantize(NodeContext& n, Builder& b, int64_t axis, int64_t block, bool saturate, std::optional<DType> precision, std::optional<DType> output) {
-  const Value x = n.in(0), scale = n.in(1), zero = n.in_or_none(2);
+  const Value x = n.in(0), zero = n.in_or_none(2);
+  Value scale = n.in(1);
   const DType t = zero ? b.dtype(zero) : output.value_or(DType::u8);
   if (zero && output && *output != t) n.fail("output_dtype equal to the zero point's type " + std::string(info(t).name), std::string(info(*output).name));
   DType wide = precision.value_or(b.dtype(scale));
   if (!is_float(wide) || info(wide).bits < 16) wide = is_float(b.dtype(x)) ? b.dtype(x) : DType::f32;
-  const Value q = b.divide(b.convert(x, wide), spread(n, b, b.convert(scale, wide), x, axis, block));
-  return to_quantized(b, q, zero ? spread(n, b, zero, x, axis, block) : kNoValue, t, saturate);
+  Value offset = zero;
+  if (zero && is_float(t) && info(t).bits == 8) offset = kNoValue;  // defined to be 0
+  return b.op("quantize", {x, scale, offset}, {{"dtype", t}, {"axis", scale_axis(n, b, x, scale, axis)}, {"block_size", block}, {"saturate", saturate}, {"precision", wide}});
 }
 
 Value dequantize(NodeContext& n, Builder& b, int64_t axis, int64_t block, std::optional<DType> output) {
   const Value x = n.in(0), scale = n.in(1), zero = n.in_or_none(2);
-  const DType t = output.value_or(b.dtype(scale));
-  const DType wide = t == DType::f64 ? DType::f64 : DType::f32;
-  Value v = x;
-  if (zero && is_int(b.dtype(x))) {  // differences of 32-bit integers are exact in i64 only
-    const DType between = info(b.dtype(x)).bits <= 16 ? DType::i32 : DType::i64;
-    v = b.subtract(b.convert(x, between), spread(n, b, b.convert(zero, between), x, axis, block));
-  }
-  return b.convert(b.multiply(b.convert(v, wide), spread(n, b, b.convert(scale, wide), x, axis, block)), t);
+  return b.op("dequantize", {x, scale, zero}, {{"axis", scale_axis(n, b, x, scale, axis)}, {"block_size", block}, {"dtype", output.value_or(b.dtype(scale))}});
 }
 
 std::optional<DType> dtype_or_none(NodeContext& n, std::string_view name) {

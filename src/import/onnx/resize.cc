@@ -84,15 +84,15 @@ Value cubic_kernel(Builder& b, Value d, double a) {
   return b.select(b.compare(d, 1, "LE"), near, b.select(b.compare(d, 2, "LT"), far, 0));
 }
 
-// y[.., o, ..] = sum over t of weight[o, t] * x[.., index[o, t], ..] along the axis; `fill` where valid[o] is false.
+// The composite, or for one neighbour a gather.
 Value weighted_take(Builder& b, Value x, int64_t axis, Value index, Value weight, Value valid, double fill) {
-  Value y = take(b, x, index, axis);
   if (weight) {
-    y = b.multiply(y, b.broadcast_in_dim(b.convert(weight, b.dtype(x)), b.dims(y), {axis, axis + 1}));
-    y = b.sum(y, {axis + 1}, false);
+    Values operands{x, index, b.convert(weight, b.dtype(x))};
+    if (valid) operands.insert(operands.end(), {valid, b.constant_like(fill, b.dtype(x))});
+    return b.op("interpolate", operands, {{"axis", axis}});
   }
-  if (valid) y = b.select(b.broadcast_in_dim(valid, b.dims(y), {axis}), y, fill);
-  return y;
+  const Value y = take(b, x, index, axis);
+  return valid ? b.select(b.broadcast_in_dim(valid, b.dims(y), {axis}), y, fill) : y;
 }
 
 Value resize_axis(NodeContext& n, Builder& b, Value x, const Axis& a, const Rule& r) {
