@@ -10,7 +10,7 @@ namespace bascule::onnx {
 namespace {
 
 enum class Mode { nearest, linear, cubic };
-enum class Nearest { floor, ceil, prefer_floor, prefer_ceil };
+enum class Nearest { floor, ceil, prefer_floor, prefer_ceil, by_direction };  // by_direction: ceil where an axis shrinks, else floor
 
 struct Rule {
   Mode mode = Mode::nearest;
@@ -20,12 +20,12 @@ struct Rule {
   bool exclude_outside = false, antialias = false;
 };
 
-// One resized axis. `scale` is a number when the model gives scales, else it is out / in.
+// One resized axis. Its scale is p / q, f64 scalars: a position is multiplied by q before it is divided by p, so that ties come out exact.
 struct Axis {
   int64_t axis = 0;
   Dim in, out;
-  std::optional<double> scale;
-  Value scale_value;                 // f64 scalar
+  std::optional<double> scale;  // where the model gives scales; else p / q is out / in
+  Value p, q;
   double roi_start = 0, roi_end = 1;
 };
 
@@ -53,15 +53,16 @@ Value f64(Builder& b, const Dim& d) { return b.convert(b.size(d), DType::f64); }
 
 // Where each output element lies in the input, f64[out].
 Value source_positions(NodeContext& n, Builder& b, const Axis& a, const Rule& r) {
-  const Value i = b.iota(DType::f64, {a.out}, 0), in = f64(b, a.in), s = a.scale_value;
-  const Value length = b.multiply(s, in);  // of the output before it was cut to an integer
+  const Value i = b.iota(DType::f64, {a.out}, 0), in = f64(b, a.in);
+  const Value length = b.divide(b.multiply(a.p, in), a.q);  // of the output before it was cut to an integer
   const Value single = b.compare(length, 1, "EQ");
-  const Value half = b.subtract(b.divide(b.add(i, 0.5), s), 0.5);
+  const auto unscaled = [&](Value v) { return b.divide(b.multiply(v, a.q), a.p); };
+  const Value half = b.subtract(unscaled(b.add(i, 0.5)), 0.5);
   const std::string& c = r.coordinates;
-  if (c == "asymmetric") return b.divide(i, s);
+  if (c == "asymmetric") return unscaled(i);
   if (c == "half_pixel") return half;
-  if (c == "pytorch_half_pixel") return b.select(b.compare(length, 1, "GT"), half, b.multiply(i, 0));
-  if (c == "tf_half_pixel_for_nn") return b.divide(b.add(i, 0.5), s);
+  if (c == "pytorch_half_pixel") return b.select(b.compare(f64(b, a.out), 1, "GT"), half, b.multiply(i, 0));
+  if (c == "tf_half_pixel_for_nn") return unscaled(b.add(i, 0.5));
   if (c == "align_corners") return b.select(single, b.multiply(i, 0), b.divide(b.multiply(i, b.subtract(in, 1)), b.subtract(length, 1)));
   if (c == "half_pixel_symmetric") {
     const Value adjustment = b.divide(f64(b, a.out), length);
@@ -107,6 +108,7 @@ Value resize_axis(NodeContext& n, Builder& b, Value x, const Axis& a, const Rule
       case Nearest::ceil: i = b.ceil(at); break;
       case Nearest::prefer_floor: i = b.ceil(b.subtract(at, 0.5)); break;
       case Nearest::prefer_ceil: i = b.floor(b.add(at, 0.5)); break;
+      case Nearest::by_direction: i = b.select(b.compare(a.p, a.q, "LT"), b.ceil(at), b.floor(at)); break;
     }
     return weighted_take(b, x, a.axis, b.convert(b.clamp(0, i, last), DType::i64), kNoValue, valid, r.extrapolation);
   }
@@ -115,7 +117,7 @@ Value resize_axis(NodeContext& n, Builder& b, Value x, const Axis& a, const Rule
   Dim side = support;
   Value stretch;
   if (r.antialias) {
-    stretch = b.minimum(a.scale_value, 1);
+    stretch = b.minimum(b.divide(a.p, a.q), 1);
     if (!a.scale) side = Dim::max(Dim::ceil_div(a.in * Dim(support), a.out), support);
     else if (*a.scale < 1) {
       const double exact = std::ceil(static_cast<double>(support) / *a.scale);
@@ -169,7 +171,8 @@ Axis scaled_axis(NodeContext& n, Builder& b, Value x, int64_t axis, double scale
   a.in = b.dim(x, axis);
   a.out = Dim::floor_div(a.in * Dim(p), q);
   a.scale = scale;
-  a.scale_value = b.constant_like(scale, DType::f64);
+  a.p = b.constant_like(static_cast<double>(p), DType::f64);
+  a.q = b.constant_like(static_cast<double>(q), DType::f64);
   return a;
 }
 
@@ -187,11 +190,11 @@ Ints every_axis(int64_t rank) {
 }
 
 // Before operator set 11: element i comes from i / scale.
-Value upsample(NodeContext& n, Builder& b, const Numbers& scales) {
+Value upsample(NodeContext& n, Builder& b, const Numbers& scales, Nearest nearest = Nearest::floor) {
   Rule r;
   r.mode = mode_of(n, n.text("mode", "nearest"));
   r.coordinates = "asymmetric";
-  r.nearest = Nearest::floor;
+  r.nearest = nearest;
   const Value x = n.in(0);
   return resize(n, b, x, axes_from_scales(n, b, x, scales, every_axis(b.rank(x))), r);
 }
@@ -260,7 +263,8 @@ Value resize_11(NodeContext& n, Builder& b) {
       a.in = b.dim(x, axes[i]);
       a.out = want[i];
       if (a.out.is_constant() && a.out.value() < 0) n.fail("sizes >= 0", a.out.text());
-      a.scale_value = common ? common : b.divide(f64(b, a.out), f64(b, a.in));
+      a.p = common ? common : f64(b, a.out);
+      a.q = common ? b.constant_like(1, DType::f64) : f64(b, a.in);
       resized.push_back(a);
     }
   }
@@ -285,7 +289,7 @@ ONNX_OP(Upsample, 1) {
 }
 ONNX_OP(Upsample, 7) { return upsample(n, b, n.numbers("scales")); }
 ONNX_OP(Upsample, 9) { return upsample(n, b, n.tensor(1).doubles()); }
-ONNX_OP(Resize, 10) { return upsample(n, b, n.tensor(1).doubles()); }
+ONNX_OP(Resize, 10) { return upsample(n, b, n.tensor(1).doubles(), Nearest::by_direction); }
 ONNX_OP(Resize, 11) { return resize_11(n, b); }
 
 }  // namespace bascule::onnx
