@@ -194,7 +194,10 @@ Dim Dim::floor_div(const Dim& a, const Dim& b) {
   }
   return DimAccess::function(Function::floordiv, a, b);
 }
-Dim Dim::ceil_div(const Dim& a, const Dim& b) { return floor_div(a + b - 1, b); }
+Dim Dim::ceil_div(const Dim& a, const Dim& b) {
+  if (b.is_constant() && b.value() < 0) return ceil_div(Dim(0) - a, Dim(0) - b);
+  return floor_div(a + b - 1, b);  // b > 0
+}
 Dim Dim::mod(const Dim& a, const Dim& b) {
   if (a.is_constant() && b.is_constant()) return checked_add(a.constant_, -checked_mul(b.constant_, floor_div_value(a.constant_, b.constant_)));
   if (!b.is(0) && exact_quotient(a, b)) return 0;

@@ -603,7 +603,8 @@ ONNX_OP(Range, 11) {
   if (is_int(t)) {
     const Dim from = n.size(0), to = n.size(1), by = n.size(2);
     if (by.is(0)) n.fail("a delta other than 0", "0");
-    count = Dim::max(Dim::ceil_div(to - from, by), 0);
+    // ceil(x / y) = -floor(-x / y) for either sign of a delta that is a symbol
+    count = Dim::max(by.is_constant() ? Dim::ceil_div(to - from, by) : Dim(0) - Dim::floor_div(from - to, by), 0);
     start = b.size(from, t);
     delta = b.size(by, t);
   } else {

@@ -1,20 +1,11 @@
 // import/onnx/ms.cc — what the importers of com.microsoft share.
 #include "import/onnx/ms.h"
 
-#include <cmath>
-#include <numbers>
-
 namespace bascule::onnx {
 
-Value gelu(Builder& b, Value x) { return b.multiply(b.multiply(x, 0.5), b.add(b.erf(b.multiply(x, std::numbers::sqrt2 / 2)), 1)); }
-
-Value gelu_tanh(Builder& b, Value x) {
-  const Value cube = b.multiply(b.multiply(x, x), x);
-  const Value inner = b.multiply(b.add(x, b.multiply(cube, 0.044715)), std::sqrt(2 / std::numbers::pi));
-  return b.multiply(x, b.logistic(b.multiply(inner, 2)));  // (1 + tanh u) / 2 without its cancellation near u = -inf
-}
-
-Value silu(Builder& b, Value x) { return b.multiply(x, b.logistic(x)); }
+Value gelu(Builder& b, Value x) { return b.op("gelu", {x}); }
+Value gelu_tanh(Builder& b, Value x) { return b.op("gelu", {x}, {{"approximate", std::string("tanh")}}); }
+Value silu(Builder& b, Value x) { return b.op("silu", {x}); }
 
 Value activation(const NodeContext& n, Value x, const std::string& name, const Numbers& params) {
   Builder& b = n.b;
@@ -29,24 +20,21 @@ Value activation(const NodeContext& n, Value x, const std::string& name, const N
   n.unsupported("activation Relu, Tanh, Sigmoid, LeakyRelu, Clip or HardSigmoid", "'" + name + "'", "Export the activation as a node of its own");
 }
 
-Value softmax_last(Builder& b, Value x) {
-  const Ints last{b.rank(x) - 1};
-  const Value e = b.exp(b.subtract(x, b.reduce("maximum", x, last, true)));
-  return b.divide(e, b.sum(e, last, true));
-}
+Value softmax_last(Builder& b, Value x) { return b.op("softmax", {x}, {{"axis", b.rank(x) - 1}}); }
 
-Normed layer_normed(Builder& b, Value x, const Ints& axes, Value scale, Value bias, double epsilon, bool centred) {
-  const DType t = b.dtype(x), wide = wide_type(t);
-  Value v = b.convert(x, wide), mean;
-  if (centred) {
-    mean = b.mean(v, axes, true);
-    v = b.subtract(v, mean);
-  }
-  const Value inverse = b.rsqrt(b.add(b.mean(b.multiply(v, v), axes, true), epsilon));
-  Value y = b.multiply(v, inverse);
-  if (scale) y = b.multiply(y, b.convert(scale, wide));
-  if (bias) y = b.add(y, b.convert(bias, wide));
-  return {b.convert(y, t), mean, inverse};
+Normed layer_normed(Builder& b, Value x, int64_t axis, Value scale, Value bias, double epsilon, bool centred, bool statistics) {
+  Normed out;
+  const Attrs attrs{{"axis", axis}, {"epsilon", epsilon}};
+  out.y = centred ? b.op("layer_norm", {x, scale, bias}, attrs) : b.op("rms_norm", {x, scale}, attrs);
+  if (!statistics) return out;
+  Ints axes;
+  for (int64_t i = axis; i < b.rank(x); ++i) axes.push_back(i);
+  Value v = b.convert(x, wide_type(b.dtype(x)));
+  out.mean = b.mean(v, axes, true);
+  if (centred) v = b.subtract(v, out.mean);
+  else out.mean = b.full(b.dims(out.mean), b.dtype(out.mean), 0);
+  out.inverse = b.rsqrt(b.add(b.mean(b.multiply(v, v), axes, true), epsilon));
+  return out;
 }
 
 Value dequantized(Builder& b, Value q, Value scale, Value zero) {

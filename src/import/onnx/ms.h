@@ -15,12 +15,12 @@ Value activation(const NodeContext& n, Value x, const std::string& name, const N
 
 Value softmax_last(Builder& b, Value x);
 
-// x standardised over `axes`, times scale plus bias (kNoValue: none), in f32 at least; result in x's type, mean and inverse deviation in f32 with extents of 1.
-// centred: false leaves the mean in (root mean square), and `mean` is kNoValue.
+// x standardised over the axes from `axis` on, times scale plus bias (kNoValue: none). centred: false leaves the mean in (root mean square).
+// With `statistics`, the mean (0 if not centred) and inverse deviation in f32 at least, with extents of 1.
 struct Normed {
   Value y, mean, inverse;
 };
-Normed layer_normed(Builder& b, Value x, const Ints& axes, Value scale, Value bias, double epsilon, bool centred);
+Normed layer_normed(Builder& b, Value x, int64_t axis, Value scale, Value bias, double epsilon, bool centred, bool statistics);
 
 // (q - zero) * scale in f32; scale and zero broadcast to q's shape. zero may be kNoValue.
 Value dequantized(Builder& b, Value q, Value scale, Value zero);

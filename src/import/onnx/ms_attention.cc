@@ -1,5 +1,6 @@
 // import/onnx/ms_attention.cc — com.microsoft: attention in its packed, grouped, cached and quantised forms, and rotary positions.
 #include <cmath>
+#include <optional>
 
 #include "import/onnx/indexing.h"
 #include "import/onnx/ms.h"
@@ -12,7 +13,8 @@ struct Attend {
   Value q, k, v;                // [B, N, S, H], [B, K, T, H], [B, K, T, Hv]
   double scale = 0;             // 0: 1 / sqrt(H)
   Value bias = kNoValue;        // added to the scores, broadcasts to [B, N, S, T]
-  Value allowed = kNoValue;     // i1, broadcasts to [B, N, S, T]: where false the key does not count
+  Value allowed = kNoValue;     // i1[B or 1, N or 1, S or 1, T]: where false the key does not count
+  std::optional<Dim> past = std::nullopt;  // causal: key t counts for query s if t <= s + past
   double softcap = 0;           // c > 0: scores become c tanh(score / c)
   bool smooth = false;          // softmax with one more key whose score is 0 and whose value is 0
   Value sink = kNoValue;        // [N]: that key's score for each head
@@ -28,6 +30,9 @@ struct Attend {
       if (!head.is_constant() || head.value() == 0) n.unsupported("a head size known before the run", head.text(), "Declare the hidden size in the model, or give the scale");
       factor = 1 / std::sqrt(static_cast<double>(head.value()));
     }
+    if (!smooth && !sink)
+      return b.op("attention", {q, k, v, bias, allowed}, {{"scale", factor}, {"softcap", softcap}, {"causal", past.has_value()}, {"causal_offset", Dims{past.value_or(Dim(0))}}});
+    // One more key: no composite has it.
     const Value grouped = b.reshape(b.convert(q, wide), {dq[0], shared, group * rows, head});
     Value s = b.dot_general(grouped, b.convert(k, wide), {0, 1}, {0, 1}, {3}, {3});
     s = b.multiply(b.reshape(s, {dq[0], heads, rows, keys}), factor);
@@ -35,14 +40,10 @@ struct Attend {
     if (bias) s = b.add(s, b.convert(bias, wide));
     const double lowest = -float_info(wide).largest;
     if (allowed) s = b.select(b.broadcast_to(allowed, b.dims(s)), s, lowest);
-    Value top = b.reduce("maximum", s, {3}, true), extra;
-    if (sink || smooth) {
-      extra = sink ? b.reshape(b.convert(sink, wide), {Dim(1), heads, Dim(1), Dim(1)}) : b.constant_like(0, wide);
-      top = b.maximum(top, extra);
-    }
+    const Value extra = sink ? b.reshape(b.convert(sink, wide), {Dim(1), heads, Dim(1), Dim(1)}) : b.constant_like(0, wide);
+    const Value top = b.maximum(b.reduce("maximum", s, {3}, true), extra);
     const Value e = b.exp(b.subtract(s, top));
-    Value total = b.sum(e, {3}, true);
-    if (extra) total = b.add(total, b.exp(b.subtract(extra, top)));
+    const Value total = b.add(b.sum(e, {3}, true), b.exp(b.subtract(extra, top)));
     const Value p = b.reshape(b.divide(e, total), {dq[0], shared, group * rows, keys});
     const Value y = b.dot_general(p, b.convert(v, wide), {0, 1}, {0, 1}, {3}, {2});
     return b.convert(b.reshape(y, {dq[0], heads, rows, b.dim(v, 3)}), t);
@@ -60,12 +61,6 @@ Value split_heads(const NodeContext& n, Value x, int64_t heads) {
 Value join_heads(Builder& b, Value x) {
   const Dims d = b.dims(x);
   return b.reshape(b.transpose(x, {0, 2, 1, 3}), {d[0], d[2], d[1] * d[3]});
-}
-
-// i1[S, T]: key t is at most `past` + s
-Value causal(Builder& b, const Dim& rows, const Dim& keys, const Dim& past) {
-  const Dims d{rows, keys};
-  return b.compare(b.iota(DType::i64, d, 1), b.add(b.iota(DType::i64, d, 0), b.size(past)), "LE");
 }
 
 // The mask operand of Attention and MultiHeadAttention as something to add to the scores: 0 where a key counts, `filter` where not.
@@ -104,24 +99,9 @@ struct Rotary {
 
   // x[B, N, S, H] turned at positions[B, S] (or [1, S]): the first R = 2 * table width of H elements, in pairs (i, i + R/2), interleaved (2 i, 2 i + 1).
   Value of(Builder& b, Value x, Value positions) const {
-    const DType t = b.dtype(x), wide = wide_type(t);
-    const Dims d = b.dims(x);
-    const Dim half = b.dim(cos, 1), turned = half * Dim(2);
+    const DType wide = wide_type(b.dtype(x));
     const auto table = [&](Value v) { return b.unsqueeze(b.convert(take(b, v, positions, 0), wide), {1}); };  // [B, 1, S, R / 2]
-    const Value c = table(cos), s = table(sin);
-    Value head = b.convert(b.slice_axis(x, 3, 0, turned), wide), y;
-    if (interleaved) {
-      const Value pairs = b.reshape(head, {d[0], d[1], d[2], half, Dim(2)});
-      const auto part = [&](int64_t i) { return b.reshape(b.slice_axis(pairs, 4, i, i + 1), {d[0], d[1], d[2], half}); };
-      const Value even = part(0), odd = part(1);
-      const Value real = b.subtract(b.multiply(even, c), b.multiply(odd, s)), imaginary = b.add(b.multiply(even, s), b.multiply(odd, c));
-      y = b.reshape(b.concatenate({b.unsqueeze(real, {4}), b.unsqueeze(imaginary, {4})}, 4), {d[0], d[1], d[2], turned});
-    } else {
-      const Value first = b.slice_axis(head, 3, 0, half), second = b.slice_axis(head, 3, half, turned);
-      y = b.concatenate({b.subtract(b.multiply(first, c), b.multiply(second, s)), b.add(b.multiply(first, s), b.multiply(second, c))}, 3);
-    }
-    y = b.convert(y, t);
-    return turned == d[3] ? y : b.concatenate({y, b.slice_axis(x, 3, turned, d[3])}, 3);
+    return b.op("rotary_embedding", {x, table(cos), table(sin)}, {{"interleaved", interleaved}});
   }
 };
 
@@ -147,7 +127,7 @@ Results packed_attention(const NodeContext& n, Value projected, const Ints& widt
   }
   const Dim keys = b.dim(a.k, 2);
   a.bias = both(b, mask ? mask_bias(n, mask, d[0], keys, filter, wide_type(b.dtype(a.q))) : kNoValue, bias ? b.convert(bias, wide_type(b.dtype(a.q))) : kNoValue);
-  if (one_way) a.allowed = causal(b, d[1], keys, before);
+  if (one_way) a.past = before;
   const Value y = join_heads(b, a.build(n));
   if (!n.wants(1)) return y;
   return {y, b.concatenate({b.unsqueeze(a.k, {0}), b.unsqueeze(a.v, {0})}, 0)};
@@ -232,10 +212,10 @@ ONNX_MS_OP(MultiHeadAttention, 1) {
     a.k = b.concatenate({n.in(6), a.k}, 2);
     a.v = b.concatenate({n.in(7), a.v}, 2);
   }
-  const Dim batch = b.dim(a.q, 0), rows = b.dim(a.q, 2), keys = b.dim(a.k, 2);
+  const Dim batch = b.dim(a.q, 0), keys = b.dim(a.k, 2);
   const DType wide = wide_type(b.dtype(a.q));
   a.bias = both(b, n.has(4) ? mask_bias(n, n.in(4), batch, keys, filter, wide) : kNoValue, n.has(5) ? b.convert(n.in(5), wide) : kNoValue);
-  if (one_way) a.allowed = causal(b, rows, keys, before);
+  if (one_way) a.past = before;
   const Value y = join_heads(b, a.build(n));
   if (n.wants(3)) n.unsupported("results output, present_key, present_value", "qk", "Leave the fourth result out");
   return {y, a.k, a.v};

@@ -7,12 +7,6 @@
 namespace bascule::onnx {
 namespace {
 
-Ints last_axes(int64_t from, int64_t rank) {
-  Ints axes(static_cast<size_t>(rank - from));
-  std::iota(axes.begin(), axes.end(), from);
-  return axes;
-}
-
 // A matrix operand of FusedMatMul: batch_first moves axis 0 before the last two to its place as rows; swap exchanges the last two.
 Value matrix_operand(const NodeContext& n, Value x, bool swap, bool batch_last) {
   const int64_t rank = n.b.rank(x);
@@ -37,22 +31,14 @@ Value fused_matmul(const NodeContext& n) {
   return alpha == 1 ? z : b.multiply(z, alpha);
 }
 
-Results layer_norm(const NodeContext& n) {
+Results trailing_norm(const NodeContext& n, bool centred) {
   Builder& b = n.b;
   const Value x = n.in(0);
   const int64_t axis = n.axis(n.integer("axis", -1), b.rank(x));
   n.ignore("stash_type");
-  const Normed y = layer_normed(b, x, last_axes(axis, b.rank(x)), n.in(1), n.in_or_none(2), n.number("epsilon", 1e-5), true);
-  return {y.y, y.mean, y.inverse};
-}
-
-Results root_mean_square_norm(const NodeContext& n) {
-  Builder& b = n.b;
-  const Value x = n.in(0);
-  const int64_t axis = n.axis(n.integer("axis", -1), b.rank(x));
-  n.ignore("stash_type");
-  const Normed y = layer_normed(b, x, last_axes(axis, b.rank(x)), n.in(1), kNoValue, n.number("epsilon", 1e-5), false);
-  return {y.y, y.inverse};
+  const Normed y = layer_normed(b, x, axis, n.in(1), centred ? n.in_or_none(2) : kNoValue, n.number("epsilon", 1e-5), centred, n.wants(1) || n.wants(2));
+  if (!y.mean) return y.y;
+  return centred ? Results{y.y, y.mean, y.inverse} : Results{y.y, y.inverse};
 }
 
 // y = norm(input + skip + bias); results y, mean, inverse deviation, the sum
@@ -61,9 +47,8 @@ Results skip_norm(const NodeContext& n, bool centred) {
   const size_t bias_at = centred ? 4 : 3;
   Value sum = b.add(n.in(0), n.in(1));
   if (n.has(bias_at)) sum = b.add(sum, n.in(bias_at));
-  const Normed y = layer_normed(b, sum, {b.rank(sum) - 1}, n.in(2), centred ? n.in_or_none(3) : kNoValue, n.number("epsilon", 1e-12), centred);
-  const Value mean = centred ? y.mean : b.full(b.dims(y.inverse), b.dtype(y.inverse), 0);
-  return {y.y, mean, y.inverse, sum};
+  const Normed y = layer_normed(b, sum, b.rank(sum) - 1, n.in(2), centred ? n.in_or_none(3) : kNoValue, n.number("epsilon", 1e-12), centred, n.wants(1) || n.wants(2));
+  return {y.y, y.mean, y.inverse, sum};
 }
 
 }  // namespace
@@ -98,10 +83,10 @@ ONNX_MS_OP(BiasSoftmax, 1) {
 }
 
 // ONNX Runtime's own operators of the default domain, before ONNX had them.
-ONNX_OP(LayerNormalization, 1) { return layer_norm(n); }
-ONNX_OP(SimplifiedLayerNormalization, 1) { return root_mean_square_norm(n); }
-ONNX_MS_OP(LayerNormalization, 1) { return layer_norm(n); }
-ONNX_MS_OP(SimplifiedLayerNormalization, 1) { return root_mean_square_norm(n); }
+ONNX_OP(LayerNormalization, 1) { return trailing_norm(n, true); }
+ONNX_OP(SimplifiedLayerNormalization, 1) { return trailing_norm(n, false); }
+ONNX_MS_OP(LayerNormalization, 1) { return trailing_norm(n, true); }
+ONNX_MS_OP(SimplifiedLayerNormalization, 1) { return trailing_norm(n, false); }
 ONNX_MS_OP(SkipLayerNormalization, 1) { return skip_norm(n, true); }
 ONNX_MS_OP(SkipSimplifiedLayerNormalization, 1) { return skip_norm(n, false); }
 
@@ -114,7 +99,7 @@ ONNX_MS_OP(EmbedLayerNormalization, 1) {
   const Value positions = n.in(3);
   sum = b.add(sum, n.has(8) ? take(b, positions, n.in(8), 0) : b.slice_axis(positions, 0, 0, d[1]));
   if (n.has(1)) sum = b.add(sum, take(b, n.in(4), n.in(1), 0));
-  const Normed y = layer_normed(b, sum, {2}, n.in(5), n.in(6), n.number("epsilon", 1e-12), true);
+  const Normed y = layer_normed(b, sum, 2, n.in(5), n.in(6), n.number("epsilon", 1e-12), true, false);
   n.integer("mask_index_type", 0);
   const Value count = n.has(7) ? b.sum(b.convert(b.compare(n.in(7), 1, "EQ"), DType::i32), {1}, false) : b.full({d[0]}, DType::i32, 0);
   return {y.y, count, sum};
@@ -129,6 +114,49 @@ ONNX_MS_OP(FusedGemm, 1) {
     if (n.has_attr(name)) params.push_back(n.number(name));
   const std::string name = n.text("activation", "");
   return activation(n, n.as("", "Gemm", 13)[0], name, params);
+}
+
+ONNX_MS_OP(GemmFastGelu, 1) {
+  const Value y = b.matmul(n.in(0), n.in(1));
+  return gelu_tanh(b, n.has(2) ? b.add(y, n.in(2)) : y);
+}
+
+ONNX_MS_OP(FusedMatMulActivation, 1) {
+  Numbers params;
+  for (const char* name : {"activation_alpha", "activation_beta", "activation_gamma"})
+    if (n.has_attr(name)) params.push_back(n.number(name));
+  for (const char* name : {"activation_axis"}) n.ignore(name);
+  return activation(n, fused_matmul(n), n.text("activation"), params);
+}
+
+namespace {
+
+// Groups of channels normalised; activation 1: SiLU. x is [N, spatial..., C] with channels_last.
+Value grouped_norm(const NodeContext& n, Value x) {
+  Builder& b = n.b;
+  const bool last = n.flag("channels_last", true);
+  const int64_t act = n.integer("activation", 0), rank = b.rank(x);
+  if (act != 0 && act != 1) n.unsupported("activation 0 (none) or 1 (SiLU)", std::to_string(act), "Export the activation as a node of its own");
+  if (rank < 3) n.fail("X of rank 3 or more", b.type(x).text());
+  Ints first{0, rank - 1}, back{0};
+  for (int64_t i = 1; i + 1 < rank; ++i) first.push_back(i), back.push_back(i + 1);
+  back.push_back(1);
+  const Value y = b.op("group_norm", {last ? b.transpose(x, first) : x, n.in(1), n.in(2)}, {{"groups", n.integer("groups")}, {"epsilon", n.number("epsilon", 1e-5)}});
+  const Value shown = act == 1 ? silu(b, y) : y;
+  return last ? b.transpose(shown, back) : shown;
+}
+
+}  // namespace
+
+ONNX_MS_OP(GroupNorm, 1) { return grouped_norm(n, n.in(0)); }
+// inputs: X, gamma, beta, skip, bias; results y and the sum. skip may be [N, C] or [N, 1, 1, C].
+ONNX_MS_OP(SkipGroupNorm, 1) {
+  Value sum = n.in(0), skip = n.in(3);
+  if (!n.flag("channels_last", true)) n.unsupported("channels_last = 1", "0", "Export it as standard operators");
+  if (b.rank(skip) == 2) skip = b.unsqueeze(skip, {1, 2});
+  sum = b.add(sum, skip);
+  if (n.has(4)) sum = b.add(sum, n.in(4));
+  return {grouped_norm(n, sum), sum};
 }
 
 // activation(conv(X, W, B) + Z)

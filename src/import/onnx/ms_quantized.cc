@@ -10,6 +10,15 @@ Value read_quantized(const NodeContext& n, size_t i) { return dequantized(n.b, n
 // x at the scale and zero point of operands i, i+1.
 Value write_quantized(const NodeContext& n, Value x, size_t i, DType t) { return quantized(n.b, x, along(n.b, n.in(i), 0, 0), n.has(i + 1) ? along(n.b, n.in(i + 1), 0, 0) : kNoValue, t); }
 
+// As write_quantized, but rounded after the zero point is added: what ONNX Runtime's sums, products and pools do with values half-way between two.
+Value write_shifted(const NodeContext& n, Value ratio, size_t zero_at, DType t) {
+  Builder& b = n.b;
+  if (n.has(zero_at)) ratio = b.add(ratio, b.convert(along(b, n.in(zero_at), 0, 0), DType::f32));
+  const Value y = b.unary("round_nearest_even", ratio);
+  return b.convert(b.minimum(b.maximum(y, static_cast<double>(int_min(t))), static_cast<double>(int_max(t))), t);
+}
+Value scale_operand(const NodeContext& n, size_t i) { return along(n.b, n.in(i), 0, 0); }
+
 // (A - zero) as i32, for exact integer products
 Value centred(Builder& b, Value q, Value zero) {
   const Value x = b.convert(q, DType::i32);
@@ -145,6 +154,18 @@ ONNX_MS_OP(DynamicQuantizeMatMul, 1) {
   return n.has(4) ? b.add(y, n.in(4)) : y;
 }
 
+// LSTM with weights W[directions, input, 4 hidden] and R quantised by direction, or by direction and column. ONNX Runtime rounds x and h to 8 bits at every step; here they
+// stay as they are, which is nearer to the model that was quantised. inputs: X, W, R, B, sequence_lens, initial_h, initial_c, P, W scale, W zero, R scale, R zero
+ONNX_MS_OP(DynamicQuantizeLSTM, 1) {
+  const auto weights = [&](size_t i, size_t scale) {
+    const Value q = n.in(i);
+    if (b.rank(q) != 3) n.fail("weights of rank 3", b.type(q).text());
+    const auto each = [&](Value v) { return b.rank(v) == 1 ? b.unsqueeze(v, {1, 2}) : b.rank(v) == 2 ? b.unsqueeze(v, {1}) : v; };
+    return b.transpose(dequantized(b, q, each(n.in(scale)), each(n.in(scale + 1))), {0, 2, 1});
+  };
+  return n.as("", "LSTM", 14, {{1, weights(1, 8)}, {2, weights(2, 10)}});
+}
+
 // inputs: A, scale, zero, B, scale, zero, C (i32, at scale alpha * A scale * B scale), y scale, y zero; without a y scale the result is f32
 ONNX_MS_OP(QGemm, 1) {
   const bool ta = n.flag("transA", false), tb = n.flag("transB", false);
@@ -162,8 +183,16 @@ ONNX_MS_OP(QGemm, 1) {
 }
 
 // inputs: A, scale, zero, B, scale, zero, C scale, C zero
-ONNX_MS_OP(QLinearAdd, 1) { return write_quantized(n, b.add(read_quantized(n, 0), read_quantized(n, 3)), 6, b.dtype(n.in(0))); }
-ONNX_MS_OP(QLinearMul, 1) { return write_quantized(n, b.multiply(read_quantized(n, 0), read_quantized(n, 3)), 6, b.dtype(n.in(0))); }
+ONNX_MS_OP(QLinearAdd, 1) {
+  const Value out = scale_operand(n, 6);
+  const auto part = [&](size_t i) { return b.multiply(b.convert(centred(b, n.in(i), n.has(i + 2) ? scale_operand(n, i + 2) : kNoValue), DType::f32), b.divide(scale_operand(n, i + 1), out)); };
+  return write_shifted(n, b.add(part(0), part(3)), 7, b.dtype(n.in(0)));
+}
+ONNX_MS_OP(QLinearMul, 1) {
+  const Value ratio = b.divide(b.multiply(scale_operand(n, 1), scale_operand(n, 4)), scale_operand(n, 6));
+  const auto part = [&](size_t i) { return centred(b, n.in(i), n.has(i + 2) ? scale_operand(n, i + 2) : kNoValue); };
+  return write_shifted(n, b.multiply(b.convert(b.multiply(part(0), part(3)), DType::f32), ratio), 7, b.dtype(n.in(0)));
+}
 
 // inputs: x, scale, zero, y scale, y zero
 ONNX_MS_OP(QLinearLeakyRelu, 1) {
@@ -213,7 +242,7 @@ ONNX_MS_OP(QLinearAveragePool, 1) {
   if (last) x = channels_second(b, x);
   Value y = n.as("", "AveragePool", 11, {{0, x}})[0];
   if (last) y = channels_last(b, y);
-  return write_quantized(n, y, 3, b.dtype(n.in(0)));
+  return write_shifted(n, b.divide(y, scale_operand(n, 3)), 4, b.dtype(n.in(0)));
 }
 ONNX_MS_OP(QLinearGlobalAveragePool, 1) {
   const Value x = read_quantized(n, 0);
