@@ -12,10 +12,10 @@ ONNX_MS_OP(GridSample, 1) { return n.as("", "GridSample", 16); }
 ONNX_MS_OP(Rfft, 1) { n.unsupported("a discrete Fourier transform of ONNX", "com.microsoft.Rfft", "Export it as DFT"); }
 ONNX_MS_OP(Irfft, 1) { n.unsupported("a discrete Fourier transform of ONNX", "com.microsoft.Irfft", "Export it as DFT"); }
 
-// y, the place of each element in y, the count of each: sorted, of a vector
+// y in the order of first appearance, the place of each element in y, the count of each
 ONNX_MS_OP(Unique, 1) {
-  const Values r = n.as("", "Unique", 11);  // y, first places, inverse, counts
-  return {r.at(0), r.at(2), r.at(3)};
+  const Values r = b.ops("unique", {n.in(0)}, {{"sorted", false}});
+  return {r[0], r[2], r[3]};
 }
 
 ONNX_MS_OP(ExpandDims, 1) {

@@ -183,11 +183,7 @@ ONNX_MS_OP(QGemm, 1) {
 }
 
 // inputs: A, scale, zero, B, scale, zero, C scale, C zero
-ONNX_MS_OP(QLinearAdd, 1) {
-  const Value out = scale_operand(n, 6);
-  const auto part = [&](size_t i) { return b.multiply(b.convert(centred(b, n.in(i), n.has(i + 2) ? scale_operand(n, i + 2) : kNoValue), DType::f32), b.divide(scale_operand(n, i + 1), out)); };
-  return write_shifted(n, b.add(part(0), part(3)), 7, b.dtype(n.in(0)));
-}
+ONNX_MS_OP(QLinearAdd, 1) { return write_shifted(n, b.divide(b.add(read_quantized(n, 0), read_quantized(n, 3)), scale_operand(n, 6)), 7, b.dtype(n.in(0))); }
 ONNX_MS_OP(QLinearMul, 1) {
   const Value ratio = b.divide(b.multiply(scale_operand(n, 1), scale_operand(n, 4)), scale_operand(n, 6));
   const auto part = [&](size_t i) { return centred(b, n.in(i), n.has(i + 2) ? scale_operand(n, i + 2) : kNoValue); };
