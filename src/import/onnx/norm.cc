@@ -156,10 +156,10 @@ Results dropout_training(NodeContext& n, Builder& b, Value ratio, DType mask_typ
   return {y, b.convert(kept, mask_type)};
 }
 
-Results dropout_inference(NodeContext& n, Builder& b, DType mask_type) {
+Results dropout_inference(NodeContext& n, Builder& b, DType mask_type, double mask) {
   const Value x = n.in(0);
   if (!n.wants(1)) return x;
-  return {x, b.full(b.dims(x), mask_type, 1)};
+  return {x, b.full(b.dims(x), mask_type, mask)};
 }
 
 }  // namespace
@@ -226,20 +226,20 @@ ONNX_OP(Dropout, 1) {
   n.ignore("consumed_inputs");
   n.ignore("ratio");
   n.ignore("is_test");  // a model is run, not trained: 0 was what exporters left there
-  return dropout_inference(n, b, n.dtype(0));
+  return dropout_inference(n, b, n.dtype(0), 0);  // ONNX leaves the mask open; ONNX Runtime gives zeros
 }
 ONNX_OP(Dropout, 7) {
   n.ignore("ratio");
-  return dropout_inference(n, b, n.dtype(0));
+  return dropout_inference(n, b, n.dtype(0), 0);  // ONNX leaves the mask open; ONNX Runtime gives zeros
 }
 ONNX_OP(Dropout, 10) {
   n.ignore("ratio");
-  return dropout_inference(n, b, DType::i1);
+  return dropout_inference(n, b, DType::i1, 0);
 }
 ONNX_OP(Dropout, 12) {
   n.ignore("seed");
   const bool training = n.has(2) && n.tensor(2).integer(0) != 0;
-  if (!training) return dropout_inference(n, b, DType::i1);
+  if (!training) return dropout_inference(n, b, DType::i1, 1);
   const Value ratio = n.has(1) ? n.in(1) : b.constant_like(0.5, DType::f32);
   return dropout_training(n, b, ratio, DType::i1);
 }
