@@ -3,10 +3,7 @@
 #include "cli/cli.h"
 #include "cli/inputs.h"
 #include "cli/values.h"
-#if __has_include("graph/text/text.h")
 #include "graph/text/text.h"
-#define BASCULE_HAS_TEXT
-#endif
 #include "import/importer.h"
 #include "inspect/summary.h"
 #include "passes/pipeline.h"
@@ -53,12 +50,8 @@ int inspect(const Options& o) {
   }
   const Graph& g = model.graph;
   if (o.graph) {
-#ifdef BASCULE_HAS_TEXT
     print(bascule::print(g, {.largest_constant = 64}));
     return 0;
-#else
-    fail_unsupported("--graph", "the text form", "no printer in this build", "Leave it out");
-#endif
   }
   const std::vector<runtime::Port> inputs = ports(g, g.inputs, {}), outputs = ports(g, g.outputs, g.output_names);
   const Shapes shapes = parse_shapes(o.shapes, inputs);

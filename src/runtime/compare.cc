@@ -88,14 +88,19 @@ Difference compare(const Tensor& got, const Tensor& want, const Tolerance& toler
   const bool exact = tolerance.rule == Tolerance::Rule::relative ? !inexact : tolerance.by_type && (!inexact || narrow);
   const double step = is_float(want.dtype()) ? float_info(want.dtype()).epsilon : 0;
   const double rtol = exact ? 0 : tolerance.by_type ? std::max(tolerance.rtol, step) : tolerance.rtol;
-  const double atol = exact ? 0 : tolerance.atol;
-
   double largest_gap = 0, largest_want = 0, worst_excess = -1;
-  int64_t worst = 0, wrong = 0;
   for (int64_t i = 0; i < want.elements(); ++i) {
     const Gap g = gap_at(got, want, i);
     largest_gap = std::max(largest_gap, g.distance);
     largest_want = std::max(largest_want, g.size);
+  }
+  const DType real = real_of(want.dtype());
+  const bool wide = inexact && (real == DType::f32 || real == DType::f64);
+  const double floor = tolerance.by_type && wide ? 2 * float_info(real).epsilon * largest_want : 0;
+  const double atol = exact ? 0 : std::max(tolerance.atol, floor);
+  int64_t worst = 0, wrong = 0;
+  for (int64_t i = 0; i < want.elements(); ++i) {
+    const Gap g = gap_at(got, want, i);
     // Elementwise the worst is the one farthest over its own bound, relative to that bound; otherwise the farthest.
     const double bound = tolerance.rule == Tolerance::Rule::allclose ? atol + rtol * g.size : 0;
     wrong += g.distance > bound;

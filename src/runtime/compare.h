@@ -12,7 +12,8 @@ struct Tolerance {
   enum class Rule { relative, allclose, shape } rule = Rule::relative;
   double limit = 1e-4;
   double rtol = 0, atol = 0;
-  // allclose only: integers, bools and floats of 8 bits or fewer must be equal, and rtol is at least one step of the element type.
+  // allclose only: integers, bools and floats of 8 bits or fewer must be equal; rtol is at least one step of the element type; and for f32,
+  // f64 and complex types atol is at least two steps at the largest expected value, since an expected 0 holds the rounding of what cancelled.
   bool by_type = false;
 
   static Tolerance relative(double limit) { return {Rule::relative, limit, 0, 0, false}; }
