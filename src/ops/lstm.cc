@@ -15,7 +15,7 @@ void step(const CellStep& s) {
     const double c = f * s.c[k] + i * s.f[1](s.clipped(gate(3)));
     const double o = s.f[0](s.clipped(gate(1) + s.peephole[H + k] * c));
     s.next_c[k] = c;
-    s.next_h[k] = o * s.f[2](s.clipped(c));
+    s.next_h[k] = o * s.f[2](c);  // not clipped: ONNX Runtime and cuDNN clip the gates only
   }
 }
 
@@ -27,7 +27,7 @@ Values build(const CellGraph& g) {
   const Value f = g.attrs.flag("input_forget") ? b.subtract(1, i) : g.f[0](b, g.clipped(peep(gate(2), 2, g.c)));
   const Value c = b.add(b.multiply(f, g.c), b.multiply(i, g.f[1](b, g.clipped(gate(3)))));
   const Value o = g.f[0](b, g.clipped(peep(gate(1), 1, c)));
-  return {b.multiply(o, g.f[2](b, g.clipped(c))), c};
+  return {b.multiply(o, g.f[2](b, c)), c};
 }
 
 const Recurrent& cell() {
