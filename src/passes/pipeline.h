@@ -1,5 +1,6 @@
 // passes/pipeline.h — the order of graph-to-graph passes (pipelines.txt) and how one is run: verified after each, dumped if asked.
 #pragma once
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@ namespace bascule::passes {
 struct PassOptions {
   std::string dump_folder;             // takes NN_pass.mlir after each pass; "" for none
   int64_t fold_bytes = int64_t{1} << 28;  // most bytes of constants that folding may add in all
+  std::function<bool(const Graph&, const Node&)> keeps;  // legalize: whether the device takes this composite whole
 };
 
 struct Pass {

@@ -100,7 +100,12 @@ class Lowering {
     const Type& t = g_.type(v);
     Instruction i;
     i.dtype = t.dtype;
-    const Tensor* c = g_.constant(v);
+    Value number = v;  // a number behind broadcasts is no load
+    while (const Node* n = g_.producer(number)) {
+      if (n->op->name != "broadcast_in_dim" && n->op->name != "reshape") break;
+      number = n->inputs[0];
+    }
+    const Tensor* c = g_.constant(number);
     if (c && c->elements() == 1 && (is_float(t.dtype) || is_int(t.dtype) || is_bool(t.dtype))) {
       i.op = Op::constant;
       set_constant(i, *c);

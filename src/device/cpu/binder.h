@@ -95,6 +95,8 @@ class Binder {
 using Kernel = std::string (*)(Binder&, const Node&);
 bool register_kernel(std::string_view op, Kernel kernel);
 Kernel find_kernel(std::string_view op);  // nullptr
+// Whether a composite has a kernel for its types and attributes (types may be symbolic); others are decomposed.
+bool takes(const Graph& g, const Node& n);
 #define CPU_KERNEL(name)                                                                           \
   std::string cpu_##name(Binder& b, const Node& n);                                                \
   [[maybe_unused]] const bool cpu_##name##_registered = register_kernel(#name, &cpu_##name);       \

@@ -23,7 +23,7 @@ constexpr size_t kMostBound = 16;
 class CpuExecutable : public Executable {
  public:
   CpuExecutable(Graph graph, const Options& options) : graph_(std::move(graph)), options_(options) {
-    passes::run_pipeline("device", graph_, {.dump_folder = options.dump_passes});
+    passes::run_pipeline("device", graph_, {.dump_folder = options.dump_passes, .keeps = cpu::takes});
     regions_ = passes::fuse(graph_);
     if (!options.fuse) {
       std::vector<passes::Region> single;
