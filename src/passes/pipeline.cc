@@ -8,6 +8,8 @@
 
 #include "base/budget.h"
 #include "base/error.h"
+#include "base/file.h"
+#include "graph/text/text.h"
 
 namespace bascule::passes {
 namespace {
@@ -42,7 +44,14 @@ void run_pipeline(std::string_view pipeline, Graph& g, const PassOptions& option
   for (std::string line; std::getline(lines, line);) {
     if (!line.starts_with(std::string(pipeline) + ":")) continue;
     std::istringstream words(line.substr(pipeline.size() + 1));
-    for (std::string word; words >> word;) run_pass(word, g, options);
+    for (std::string word; words >> word;) {
+      run_pass(word, g, options);
+      if (options.dump_folder.empty()) continue;
+      static std::atomic<int> number{0};  // files sort in the order of the passes, through load and compile
+      char name[64];
+      std::snprintf(name, sizeof name, "/%03d_%s_%s.mlir", number.fetch_add(1), std::string(pipeline).c_str(), word.c_str());
+      write_file(options.dump_folder + name, print(g, {.largest_constant = 64}));
+    }
     return;
   }
   fail_internal("pipelines.txt", "a pipeline '" + std::string(pipeline) + "'", "none");

@@ -63,7 +63,7 @@ Value simpler(Rewriter& r, const Node& n) {
     if (const Node* before = made_by(g, n.inputs[0], "negate"); before && g.type(before->inputs[0]) == out) return r(before->inputs[0]);
     return kNoValue;
   }
-  if (n.inputs.size() != 2 || is_bool(out.dtype) || is_complex(out.dtype) || in.dtype != out.dtype || !(is_float(out.dtype) || is_int(out.dtype))) return kNoValue;
+  if (n.inputs.size() != 2 || !n.inputs[1] || is_bool(out.dtype) || is_complex(out.dtype) || in.dtype != out.dtype || !(is_float(out.dtype) || is_int(out.dtype))) return kNoValue;
   const auto right = splat_of(g, n.inputs[1]), left = splat_of(g, n.inputs[0]);
   if (same_type) {
     if ((name == "multiply" || name == "divide" || name == "power") && right == 1.0) return x;

@@ -2,6 +2,7 @@
 #include "device/common/lower.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
 
@@ -38,6 +39,15 @@ const std::map<std::string_view, Op>& scalar_ops() {
 Op comparison(const std::string& direction) {
   static const std::map<std::string_view, Op> m = {{"EQ", Op::equal}, {"NE", Op::not_equal}, {"LT", Op::less}, {"LE", Op::less_equal}, {"GT", Op::greater}, {"GE", Op::greater_equal}};
   return m.at(direction);
+}
+
+// A number that fills a (small) constant: one instruction instead of a load.
+bool is_splat(const Tensor& t) {
+  if (t.elements() < 1 || t.elements() > 4096) return false;
+  if (!is_float(t.dtype()) && !is_int(t.dtype()) && !is_bool(t.dtype())) return false;
+  for (int64_t i = 1; i < t.elements(); ++i)
+    if (is_float(t.dtype()) ? t.number(i) != t.number(0) || std::signbit(t.number(i)) != std::signbit(t.number(0)) : t.integer(i) != t.integer(0)) return false;
+  return t.elements() == 1 || !is_float(t.dtype()) || t.number(0) == t.number(0);
 }
 
 class Lowering {
@@ -106,7 +116,7 @@ class Lowering {
       number = n->inputs[0];
     }
     const Tensor* c = g_.constant(number);
-    if (c && c->elements() == 1 && (is_float(t.dtype) || is_int(t.dtype) || is_bool(t.dtype))) {
+    if (c && is_splat(*c) && (is_float(t.dtype) || is_int(t.dtype) || is_bool(t.dtype))) {
       i.op = Op::constant;
       set_constant(i, *c);
       return numbers_[v] = push(i);

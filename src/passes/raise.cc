@@ -1,0 +1,348 @@
+// passes/raise.cc — composites in place of what exporters write out: softmax, layer_norm, rms_norm, gelu (both forms), silu, attention with
+// masks and grouped heads. The node that ends a pattern is replaced; what only it used dies in dce.
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "graph/op_def.h"
+#include "passes/match.h"
+#include "passes/pipeline.h"
+#include "passes/rewrite.h"
+
+namespace bascule::passes {
+namespace {
+
+bool near(std::optional<double> x, double want) { return x && std::abs(*x - want) <= 1e-4 * std::abs(want); }
+
+struct Pair {
+  Value a, b;
+};
+std::optional<Pair> operands(const Graph& g, Value v, std::string_view op) {
+  const Node* n = made_by(g, v, op);
+  if (!n || n->inputs.size() != 2) return std::nullopt;
+  return Pair{n->inputs[0], n->inputs[1]};
+}
+
+// x * c or x / c with a number c: the value and the factor. Otherwise v and 1.
+struct Scaled {
+  Value of;
+  double factor = 1;
+};
+Scaled scaled(const Graph& g, Value v) {
+  Scaled s{v};
+  for (int depth = 0; depth < 4; ++depth) {
+    const Node* n = g.producer(s.of);
+    if (!n || n->inputs.size() != 2 || !(g.type(n->inputs[0]) == g.type(s.of))) break;
+    if (n->op->name == "multiply") {
+      if (const auto c = splat_of(g, n->inputs[1])) s = {n->inputs[0], s.factor * *c};
+      else if (const auto d = splat_of(g, n->inputs[0]); d && g.type(n->inputs[1]) == g.type(s.of)) s = {n->inputs[1], s.factor * *d};
+      else break;
+    } else if (n->op->name == "divide") {
+      const auto c = splat_of(g, n->inputs[1]);
+      if (!c || *c == 0) break;
+      s = {n->inputs[0], s.factor / *c};
+    } else {
+      break;
+    }
+  }
+  return s;
+}
+
+// The single reduction over one axis behind v's broadcast, if it is by `body`.
+const Node* row_fold(const Graph& g, Value v, std::string_view body, int64_t axis) {
+  const Value stat = unbroadcast(g, v);
+  const Node* n = made_by(g, stat, "reduce");
+  if (!n || n->inputs.size() != 2 || reduction_body(*n->regions[0]) != body || n->attrs.ints("dimensions") != Ints{axis}) return nullptr;
+  return repeats_along(g, v, stat, axis) ? n : nullptr;
+}
+
+// exp(x - max x) / sum exp(x - max x) along the last axis.
+Value softmax(Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  if (n.op->name != "divide" || g.type(n.outputs[0]).rank() == 0) return kNoValue;
+  const int64_t axis = static_cast<int64_t>(g.type(n.outputs[0]).rank()) - 1;
+  const Node* e = made_by(g, n.inputs[0], "exponential");
+  const Node* sum = row_fold(g, n.inputs[1], "add", axis);
+  if (!e || !sum || sum->inputs[0] != n.inputs[0] || splat_of(g, sum->inputs[1]) != 0.0) return kNoValue;
+  const auto shifted = operands(g, e->inputs[0], "subtract");
+  if (!shifted) return kNoValue;
+  const Node* top = row_fold(g, shifted->b, "maximum", axis);
+  if (!top || top->inputs[0] != shifted->a || !(g.type(shifted->a) == g.type(n.outputs[0]))) return kNoValue;
+  return r.builder().op("softmax", {r(shifted->a)}, {{"axis", axis}});
+}
+
+// A statistic under a root: v = rsqrt(mean + epsilon), 1 / sqrt(...) (inverse), or sqrt(...).
+struct Root {
+  TrailingMean mean;
+  double epsilon = 0;
+  Value stat;  // the root itself, before it was broadcast
+  bool inverse = true;
+};
+std::optional<Root> root_of(const Graph& g, Value v) {
+  Root out;
+  out.stat = unbroadcast(g, v);
+  const Node* n = g.producer(out.stat);
+  if (!n) return std::nullopt;
+  Value under;
+  if (n->op->name == "rsqrt") {
+    under = n->inputs[0];
+  } else if (n->op->name == "sqrt") {
+    under = n->inputs[0];
+    out.inverse = false;
+  } else if (n->op->name == "divide" && splat_of(g, n->inputs[0]) == 1.0) {
+    const Node* s = made_by(g, unbroadcast(g, n->inputs[1]), "sqrt");
+    if (!s) return std::nullopt;
+    under = s->inputs[0];
+  } else {
+    return std::nullopt;
+  }
+  const auto sum = operands(g, unbroadcast(g, under), "add");
+  if (!sum) return std::nullopt;
+  Value mean = sum->a;
+  auto epsilon = splat_of(g, sum->b);
+  if (!epsilon) {
+    epsilon = splat_of(g, sum->a);
+    mean = sum->b;
+  }
+  const auto m = epsilon ? trailing_mean(g, mean) : std::nullopt;
+  if (!m) return std::nullopt;
+  out.mean = *m;
+  out.epsilon = *epsilon;
+  return out;
+}
+
+// d * rsqrt(mean(d^2) + epsilon): layer_norm where d = x - mean(x), rms_norm otherwise. Also d / sqrt(...), also with the factors turned round.
+Value plain_norm(Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  const bool divides = n.op->name == "divide";
+  if (!divides && n.op->name != "multiply") return kNoValue;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    if (divides && side == 1) break;
+    const Value d = n.inputs[side], factor = n.inputs[1 - side];
+    if (!(g.type(d) == g.type(n.outputs[0])) || !is_float(g.type(d).dtype)) continue;
+    const auto root = root_of(g, factor);
+    if (!root || root->inverse == divides || !repeats_along(g, factor, root->stat, root->mean.axis)) continue;
+    const auto square = operands(g, root->mean.of, "multiply");
+    if (!square || square->a != d || square->b != d) continue;
+    Builder& b = r.builder();
+    if (const auto centred = operands(g, d, "subtract")) {
+      const auto mean = trailing_mean(g, centred->b);
+      if (mean && mean->of == centred->a && mean->axis == root->mean.axis && g.type(centred->a) == g.type(d) && repeats_along(g, centred->b, unbroadcast(g, centred->b), mean->axis))
+        return b.op("layer_norm", {r(centred->a), kNoValue, kNoValue}, {{"axis", mean->axis}, {"epsilon", root->epsilon}});
+    }
+    return b.op("rms_norm", {r(d), kNoValue}, {{"axis", root->mean.axis}, {"epsilon", root->epsilon}});
+  }
+  return kNoValue;
+}
+
+// A value broadcast along the leading axes: the part that covers the axes from `axis` on, else kNoValue.
+Value row_operand(const Graph& g, Value v, const Type& x, int64_t axis) {
+  const size_t rows = x.rank() - static_cast<size_t>(axis);
+  const auto fits = [&](Value u) {
+    const Dims& d = g.type(u).dims;
+    if (d.size() < rows) return false;
+    for (size_t k = 0; k < d.size(); ++k) {
+      const size_t from_end = d.size() - k;
+      if (from_end > rows ? !d[k].is(1) : !(d[k] == x.dims[x.rank() - from_end])) return false;
+    }
+    return true;
+  };
+  for (int depth = 0; depth < 4; ++depth) {
+    if (fits(v)) return v;
+    const Node* n = made_by(g, v, "broadcast_in_dim");
+    if (!n) return kNoValue;
+    // Trailing alignment, as NumPy broadcasts.
+    const Ints& axes = n->attrs.ints("broadcast_dimensions");
+    for (size_t k = 0; k < axes.size(); ++k)
+      if (axes[k] != static_cast<int64_t>(g.type(v).rank() - axes.size() + k)) return kNoValue;
+    v = n->inputs[0];
+  }
+  return kNoValue;
+}
+
+// Scale and bias after a norm without them.
+Value affine_norm(Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  const bool scale = n.op->name == "multiply";
+  if (!scale && n.op->name != "add") return kNoValue;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const Node* norm = g.producer(n.inputs[side]);
+    if (!norm || !(g.type(n.inputs[side]) == g.type(n.outputs[0]))) continue;
+    const bool layer = norm->op->name == "layer_norm";
+    if (!layer && (norm->op->name != "rms_norm" || !scale)) continue;
+    if ((norm->inputs.size() > 1 && norm->inputs[1] && scale) || (layer && norm->inputs.size() > 2 && norm->inputs[2])) continue;
+    const Value row = row_operand(g, n.inputs[1 - side], g.type(norm->inputs[0]), norm->attrs.integer("axis"));
+    if (!row) continue;
+    Values in{r(norm->inputs[0]), scale ? r(row) : r(norm->inputs[1])};
+    if (layer) in.push_back(scale ? kNoValue : r(row));
+    return r.builder().op(norm->op->name, in, norm->attrs);
+  }
+  return kNoValue;
+}
+
+// Factors of a product of values and numbers, flattened.
+void factors(const Graph& g, Value v, const Type& t, std::vector<Value>& values, double& number, int depth) {
+  if (const auto c = splat_of(g, v)) {
+    number *= *c;
+    return;
+  }
+  const Node* n = g.producer(v);
+  if (n && depth < 4 && g.type(v) == t) {
+    if (n->op->name == "multiply") {
+      factors(g, n->inputs[0], t, values, number, depth + 1);
+      factors(g, n->inputs[1], t, values, number, depth + 1);
+      return;
+    }
+    if (n->op->name == "divide")
+      if (const auto c = splat_of(g, n->inputs[1]); c && *c != 0) {
+        number /= *c;
+        factors(g, n->inputs[0], t, values, number, depth + 1);
+        return;
+      }
+  }
+  values.push_back(v);
+}
+
+// 1 + f: the value f.
+Value one_plus(const Graph& g, Value v) {
+  const auto sum = operands(g, v, "add");
+  if (!sum) return kNoValue;
+  if (splat_of(g, sum->b) == 1.0) return sum->a;
+  return splat_of(g, sum->a) == 1.0 ? sum->b : kNoValue;
+}
+
+// sqrt(2/pi) (x + 0.044715 x^3), however the cube is written.
+bool is_tanh_argument(const Graph& g, Value v, Value x) {
+  const Scaled outer = scaled(g, v);
+  if (!near(outer.factor, std::sqrt(2 / std::numbers::pi))) return false;
+  const auto sum = operands(g, outer.of, "add");
+  if (!sum) return false;
+  const Value cubic = sum->a == x ? sum->b : sum->b == x ? sum->a : kNoValue;
+  if (!cubic) return false;
+  std::vector<Value> values;
+  double number = 1;
+  factors(g, cubic, g.type(x), values, number, 0);
+  return near(number, 0.044715) && values == std::vector<Value>(3, x);
+}
+
+// x/2 (1 + erf(x / sqrt 2)), x/2 (1 + tanh(...)), x logistic(x): products in any order.
+Value activation(Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  if (n.op->name != "multiply" && n.op->name != "divide") return kNoValue;
+  const Type& t = g.type(n.outputs[0]);
+  if (!is_float(t.dtype)) return kNoValue;
+  std::vector<Value> values;
+  double number = 1;
+  factors(g, n.outputs[0], t, values, number, 0);
+  if (values.size() != 2) return kNoValue;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const Value x = values[side], gate = values[1 - side];
+    if (!(g.type(x) == t) || !(g.type(gate) == t)) continue;
+    if (const Node* s = made_by(g, gate, "logistic"); s && s->inputs[0] == x && number == 1.0) return r.builder().op("silu", {r(x)});
+    const Value f = one_plus(g, gate);
+    if (!f || !near(number, 0.5)) continue;
+    if (const Node* e = made_by(g, f, "erf")) {
+      const Scaled s = scaled(g, e->inputs[0]);
+      if (s.of == x && near(s.factor, 1 / std::numbers::sqrt2)) return r.builder().op("gelu", {r(x)}, {{"approximate", "none"}});
+    }
+    if (const Node* h = made_by(g, f, "tanh"))
+      if (is_tanh_argument(g, h->inputs[0], x)) return r.builder().op("gelu", {r(x)}, {{"approximate", "tanh"}});
+  }
+  return kNoValue;
+}
+
+// Keys or values repeated for groups of heads: [B, G, T, D] before the repetition, else v.
+Value ungrouped(Rewriter& r, Value v) {
+  const Graph& g = r.old();
+  const Node* merge = made_by(g, v, "reshape");
+  const Node* repeat = merge ? made_by(g, merge->inputs[0], "broadcast_in_dim") : nullptr;
+  if (!repeat) return r(v);
+  const Dims &wide = g.type(repeat->outputs[0]).dims, &out = g.type(v).dims, &in = g.type(repeat->inputs[0]).dims;
+  const Ints& axes = repeat->attrs.ints("broadcast_dimensions");
+  if (wide.size() != 5 || out.size() != 4 || !(wide[0] == out[0]) || !(wide[3] == out[2]) || !(wide[4] == out[3]) || !(wide[1] * wide[2] == out[1])) return r(v);
+  // Only axis 2 is new or stretched.
+  size_t k = 0;
+  for (size_t a = 0; a < 5; ++a) {
+    const bool given = k < axes.size() && axes[k] == static_cast<int64_t>(a);
+    if (a == 2 ? given && !in[k].is(1) : !given || !(in[k] == wide[a])) return r(v);
+    k += given;
+  }
+  return r.builder().reshape(r(repeat->inputs[0]), {wide[0], wide[1], wide[3], wide[4]});
+}
+
+// softmax(scale q k^T + bias) v on [B, H, S, D].
+Value attention(Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  if (n.op->name != "dot_general" || g.type(n.outputs[0]).rank() != 4 || n.inputs.size() != 2) return kNoValue;
+  const auto axes = [](const Node& d, int64_t lhs, int64_t rhs) {
+    return d.attrs.ints("lhs_batching_dimensions") == Ints{0, 1} && d.attrs.ints("rhs_batching_dimensions") == Ints{0, 1} && d.attrs.ints("lhs_contracting_dimensions") == Ints{lhs} &&
+           d.attrs.ints("rhs_contracting_dimensions") == Ints{rhs};
+  };
+  const DType t = g.type(n.outputs[0]).dtype;
+  const Node* p = made_by(g, n.inputs[0], "softmax");
+  if (!p || p->attrs.integer("axis") != 3 || !axes(n, 3, 2) || g.type(n.inputs[1]).dtype != t || g.type(n.inputs[0]).dtype != t) return kNoValue;
+  Value scores = p->inputs[0], bias = kNoValue;
+  Scaled s = scaled(g, scores);
+  const Node* product = made_by(g, s.of, "dot_general");
+  if (!product) {
+    const auto sum = operands(g, scores, "add");
+    if (!sum) return kNoValue;
+    for (const bool turned : {false, true}) {
+      s = scaled(g, turned ? sum->b : sum->a);
+      product = made_by(g, s.of, "dot_general");
+      bias = turned ? sum->a : sum->b;
+      if (product) break;
+    }
+  }
+  if (!product || g.type(product->outputs[0]).dtype != t || g.type(product->inputs[0]).dtype != t || g.type(product->inputs[1]).dtype != t) return kNoValue;
+  const bool transposed = axes(*product, 3, 2);
+  if (!transposed && !axes(*product, 3, 3)) return kNoValue;
+  if (bias && (g.type(bias).dtype != t || g.type(bias).rank() != 4)) return kNoValue;
+  const Scaled q = scaled(g, product->inputs[0]), k = scaled(g, product->inputs[1]);
+  double scale = s.factor * q.factor * k.factor;
+  if (!std::isfinite(scale)) return kNoValue;
+  Builder& b = r.builder();
+  Value keys;
+  if (!transposed) {
+    keys = ungrouped(r, k.of);
+  } else if (const Node* turn = made_by(g, k.of, "transpose"); turn && turn->attrs.ints("permutation") == Ints{0, 1, 3, 2}) {
+    const Scaled inner = scaled(g, turn->inputs[0]);
+    scale *= inner.factor;
+    keys = ungrouped(r, inner.of);
+  } else {
+    keys = b.transpose(r(k.of), {0, 1, 3, 2});
+  }
+  Value values = ungrouped(r, n.inputs[1]);
+  if (!(b.dim(keys, 1) == b.dim(values, 1))) {  // repeated in one, not seen so in the other
+    values = r(n.inputs[1]);
+    if (!(b.dim(keys, 1) == b.dim(values, 1))) return kNoValue;
+  }
+  if (!(b.dim(keys, 0) == b.dim(values, 0)) || !(b.dim(keys, 2) == b.dim(values, 2))) return kNoValue;
+  Values in{r(q.of), keys, values};
+  if (bias) in.push_back(r(bias));
+  const Value y = b.op("attention", in, {{"scale", scale}});
+  return b.type(y) == g.type(n.outputs[0]) ? y : kNoValue;
+}
+
+bool apply(Graph& g, Value (*pattern)(Rewriter&, const Node&)) {
+  return rewrite(g, [pattern](Rewriter& r, const Node& n) {
+    if (n.outputs.size() != 1 || n.inputs.empty() || n.op->host || n.op->control) return false;
+    for (const Value v : n.inputs)
+      if (v && (!r.old().type(v).is_tensor() || !r.old().type(v).ranked)) return false;
+    const Value v = pattern(r, n);
+    if (!v || !(r.builder().type(v) == r.old().type(n.outputs[0]))) return false;
+    r.replace(n, {v});
+    return true;
+  });
+}
+
+bool raise(Graph& g, const PassOptions&) {
+  bool any = false;
+  for (const auto pattern : {softmax, plain_norm, affine_norm, affine_norm, activation, attention}) any |= apply(g, pattern);
+  return any;
+}
+
+[[maybe_unused]] const bool registered = register_pass({"raise", "composites in place of softmax, layer_norm, rms_norm, gelu, silu and attention written out", raise});
+
+}  // namespace
+}  // namespace bascule::passes
