@@ -129,7 +129,13 @@ Values Builder::ops(std::string_view name, Values operands, Attrs attrs, std::ve
       std::vector<const Dims*> pointers;
       for (const auto& k : in) pointers.push_back(k ? &*k : nullptr);
       const OpView view{*n.op, n.attrs, types, n.regions, captured, at, blame};
-      if (auto k = n.op->symbolic(view, pointers, results[0])) {
+      std::optional<Dims> k;
+      try {
+        k = n.op->symbolic(view, pointers, results[0]);
+      } catch (const Error& e) {
+        if (e.kind() != ErrorKind::capacity) throw;  // sizes beyond 63 bits: data whose arithmetic wraps, no sizes
+      }
+      if (k) {
         if (k->size() != static_cast<size_t>(elements)) fail_internal("symbolic rule of " + std::string(name), std::to_string(elements) + " elements", std::to_string(k->size()));
         known_result = std::make_shared<const Dims>(std::move(*k));
       }

@@ -1,6 +1,7 @@
 // ops/topk.cc — the k largest or smallest elements of each lane with their indices: ours along any axis, CHLO's along the last.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "base/budget.h"
@@ -75,6 +76,19 @@ Work top_work(const OpView& op, std::span<const Type> results) {
   return w;
 }
 
+// Order of XLA's sort: -NaN < -inf < ... < -0 < +0 < ... < inf < NaN, as integers.
+int64_t total_order(const Tensor& x, int64_t i) {
+  const DType t = x.dtype();
+  uint64_t bits = 0;
+  const int width = info(t).storage_bits;
+  if (width < 8) bits = static_cast<uint64_t>(load_int(width == 2 ? DType::u2 : DType::u4, x.data(), i));
+  else std::memcpy(&bits, x.data() + i * (width / 8), static_cast<size_t>(width / 8));
+  if (t == DType::f8e8m0fnu) return static_cast<int64_t>(bits);  // no sign
+  const uint64_t sign = uint64_t{1} << (info(t).bits - 1);
+  const auto magnitude = static_cast<int64_t>(bits & (sign - 1));
+  return bits & sign ? -1 - magnitude : magnitude;
+}
+
 }  // namespace
 
 const OpDef topk{
@@ -107,7 +121,7 @@ BASCULE_OP(topk);
 const OpDef top_k{
     .name = "top_k",
     .dialect = "chlo",
-    .doc = "values and i32 indices of the `k` largest elements along the last axis, largest first",
+    .doc = "values and i32 indices of the `k` largest elements along the last axis, largest first in the total order of floats",
     .inputs = {{"operand", DTypes::reals | DTypes::bools}},
     .attrs = {{"k", AttrKind::integer}},
     .type =
@@ -115,7 +129,12 @@ const OpDef top_k{
           if (op.in(0).rank() == 0) op.fail("an operand of rank 1 or more", op.in(0).text());
           return top_type(op, static_cast<int64_t>(op.in(0).rank()) - 1, op.attrs.integer("k"), DType::i32);
         },
-    .reference = [](const Call& call) { return top_any(call, call.in(0).rank() - 1, call.op.attrs.integer("k"), true); },
+    .reference =
+        [](const Call& call) {
+          const size_t axis = call.in(0).rank() - 1;
+          const int64_t k = call.op.attrs.integer("k");
+          return is_float(call.in(0).dtype()) ? top(call, axis, k, true, total_order) : top_any(call, axis, k, true);
+        },
     .work = top_work,
     .cases = {{"rows", {{4, 33}}, {{"k", int64_t{5}}}}},
 };

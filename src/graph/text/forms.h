@@ -12,11 +12,12 @@ namespace bascule::mlir {
 //                q "string", s <key = value, ...>
 //   @name        attribute `name` as a symbol        "name       attribute `name` as a string
 //   &kind        a part with a reader of its own: conv, window, ranges, precision (eNmM), value (an attribute whose type is the result's),
-//                angle (<...>, passed over)
+//                expected (the same, of an operation without results), angle (<...>, passed over)
 //   ?( ... )?    may be left out; begins with a literal
 //   {}           the dictionary of all other attributes
 //   : X          types; X is S all alike or (operands) -> results, F (operands) -> results, T the result's, V operands = results,
-//                P of select, A operands -> results without parentheses, R of operands only, or none at all
+//                P of select, A operands -> results without parentheses, R of operands only, or none at all,
+//                E of operands that are alike, written once or each
 //   other        itself
 struct Form {
   std::string_view name;

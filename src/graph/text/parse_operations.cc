@@ -67,6 +67,10 @@ void Parser::operation_types(OperationSyntax& op, char shape) {
   };
   switch (shape) {
     case 'R': op.operand_types = std::move(list); return;
+    case 'E':
+      if (list.size() == 1) list.assign(op.operands.size(), list[0]);
+      op.operand_types = std::move(list);
+      return;
     case 'T': need(1); op.result_types = std::move(list); return;
     case 'V':
       op.operand_types = list;
@@ -219,10 +223,10 @@ class FormReader {
       mantissa.integer = number(t.text.substr(m + 1));
       add("exponent_bits", std::move(e));
       add("mantissa_bits", std::move(mantissa));
-    } else if (kind == "value") {
+    } else if (kind == "value" || kind == "expected") {
       AttributeSyntax a = p_.attribute();
       if (!a.type) p_.fail_at(at, "elements with their type", "none");
-      op_.result_types = {*a.type};
+      if (kind == "value") op_.result_types = {*a.type};
       add("value", std::move(a));
     } else {  // angle
       p_.skip_balanced('<', '>');

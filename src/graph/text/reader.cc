@@ -193,9 +193,10 @@ Attrs Reader::attributes(const OpDef& def, const OperationSyntax& op, const Dict
   }
   for (const AttrDef& d : def.attrs) {
     if (out.has(d.name) || !d.required) continue;
-    // What results must tell: their element type and sizes.
-    if (def.dialect != "bascule" && !op.result_types.empty() && op.result_types.back().type.is_tensor()) {
-      const Type& t = op.result_types.back().type;
+    // What results must tell: their element type and sizes (the last tensor's; a token may follow it).
+    const auto last = std::find_if(op.result_types.rbegin(), op.result_types.rend(), [](const TypeSyntax& t) { return t.kind == TypeSyntax::Kind::value && t.type.is_tensor(); });
+    if (def.dialect != "bascule" && last != op.result_types.rend()) {
+      const Type& t = last->type;
       if (d.name == "dtype" && d.kind == AttrKind::dtype) out.set("dtype", t.dtype);
       if (d.name == "dims" && d.kind == AttrKind::dims) {
         if (!t.ranked || std::any_of(t.dims.begin(), t.dims.end(), is_unknown))

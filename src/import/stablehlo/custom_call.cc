@@ -1,0 +1,66 @@
+// import/stablehlo/custom_call.cc — custom calls that frameworks emit for inference: hints that change no value, and operators older than their
+// StableHLO name. Any other target is refused by name.
+#include <algorithm>
+
+#include "base/error.h"
+#include "import/stablehlo/operations.h"
+
+namespace bascule::stablehlo {
+
+using mlir::AttributeSyntax;
+using mlir::OperationSyntax;
+
+std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
+  if (op.name == "sdy.sharding_constraint") return operands;
+  if (op.name != "stablehlo.custom_call") return std::nullopt;
+  const AttributeSyntax* target_attribute = mlir::find(op.attributes, "call_target_name");
+  if (!target_attribute) r.fail(op.at, "a custom_call with call_target_name", "none");
+  const std::string& target = target_attribute->text;
+
+  // Where data lies and how it is laid out: the values stay.
+  constexpr std::string_view kIdentities[] = {"Sharding", "annotate_device_placement", "LayoutConstraint", "xla.sdy.FuncResultSharding", "xla.sdy.GlobalToLocalShape", "MoveToHost", "MoveToDevice", "PinToDevice", "tf.SharedCustomCall"};
+  if (std::find(std::begin(kIdentities), std::end(kIdentities), target) != std::end(kIdentities) && operands.size() == op.result_types.size()) {
+    for (size_t i = 0; i < operands.size(); ++i)
+      if (!compatible(r.builder().type(operands[i]), op.result_types[i].type))
+        r.unsupported(op.at, "a custom call that keeps its operand's type", "@" + escaped(target) + " to " + op.result_types[i].type.text(), "Export the model for one device");
+    return operands;
+  }
+  if (target == "shape_assertion" && op.result_types.empty()) return Values{};  // a check of input shapes, which the runtime makes itself
+
+  // "mhlo.erf" and its kind: an operator in its own right since.
+  const auto dialect_free = [&](std::string_view prefix) { return target.starts_with(prefix) ? std::string_view(target).substr(prefix.size()) : std::string_view(); };
+  std::string_view name = dialect_free("mhlo.");
+  if (name.empty()) name = dialect_free("chlo.");
+  if (name.empty()) name = dialect_free("stablehlo.dynamic_");
+  if (name == "topk") name = "top_k";
+  if (const OpDef* def = name.empty() ? nullptr : OpRegistry::find(name); def && def->dialect != "bascule") {
+    OperationSyntax plain;
+    plain.at = op.at;
+    plain.name = std::string(name);
+    plain.result_types = op.result_types;
+    Values given = operands;
+    if (const AttributeSyntax* a = mlir::find(op.attributes, "mhlo.attributes"); a && a->kind == AttributeSyntax::Kind::dict)
+      for (const auto& [key, value] : a->entries) {
+        if (key == "largest" && value.kind == AttributeSyntax::Kind::boolean) {
+          if (!value.integer) r.unsupported(value.at, "@mhlo.topk with largest = true", "largest = false", "Negate the operand before exporting");
+          continue;
+        }
+        plain.attributes.emplace_back(key, value);
+      }
+    if (target == "stablehlo.dynamic_top_k" && given.size() == 2) {
+      const auto k = r.builder().known(given[1]);
+      if (!k || k->size() != 1 || !(*k)[0].is_constant()) r.unsupported(op.at, "a constant k", "a value of the run", "Export the model with a constant k");
+      AttributeSyntax a;
+      a.kind = AttributeSyntax::Kind::integer;
+      a.at = op.at;
+      a.integer = (*k)[0].value();
+      plain.attributes.emplace_back("k", std::move(a));
+      given.pop_back();
+    }
+    return r.apply(*def, plain, given);
+  }
+  r.unsupported(op.at, "a custom call that Bascule knows", "target '" + escaped(target) + "'",
+                target.find("callback") != std::string::npos ? "Export the model without Python callbacks" : "Export the model for a platform whose lowering uses StableHLO operators only");
+}
+
+}  // namespace bascule::stablehlo

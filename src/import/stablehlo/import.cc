@@ -1,0 +1,69 @@
+// import/stablehlo/import.cc — file to Graph, and StableHLO in the table of formats.
+#include "import/stablehlo/import.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "graph/text/parser.h"
+#include "import/importer.h"
+#include "import/stablehlo/operations.h"
+
+namespace bascule::stablehlo {
+
+std::optional<Values> Operations::read(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands) {
+  for (const auto reader : {read_quantized, read_dynamic, read_custom_call, read_convenience})
+    if (auto results = reader(r, op, operands)) return results;
+  return std::nullopt;
+}
+
+bool is_bytecode(std::string_view head) { return head.starts_with("ML\xEFR"); }
+
+Graph import_text(std::string_view text, const std::string& file, const ImportOptions& options) {
+  if (is_bytecode(text))
+    fail_unsupported(file, "StableHLO as text", "MLIR bytecode", "Export text: in JAX, jax.jit(f).lower(x).as_text(); or convert the file with stablehlo-translate --deserialize");
+  const mlir::ModuleSyntax module = mlir::parse_module(text, file);
+  const mlir::Lines lines(text);
+  const mlir::FunctionSyntax* entry = module.function(options.entry);
+  if (!entry && options.entry == "main" && module.functions.size() == 1) entry = &module.functions[0];
+  if (!entry) fail_file(file, "a function @" + escaped(options.entry), "none of that name", "Export the model again, with an entry function");
+  Operations operations;
+  mlir::ReadOptions read;
+  read.file = file;
+  read.fold = options.fold;
+  read.positions = true;
+  read.foreign = &operations;
+  mlir::Reader reader(module, lines, read);
+  Graph g = reader.function(*entry);
+  if (!module.name.empty()) g.name = module.name;
+  return g;
+}
+
+Graph import_file(const std::string& path, const ImportOptions& options) {
+  const auto file = MappedFile::open(path);
+  const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
+  const size_t slash = path.rfind('/');
+  return import_text(text, escaped(slash == std::string::npos ? path : path.substr(slash + 1)), options);
+}
+
+namespace {
+
+int recognizes(const std::string& path, std::span<const std::byte> head) {
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  if (is_bytecode(text)) return 3;
+  const bool named = extension_of(path) == ".mlir" || extension_of(path) == ".stablehlo";
+  if (text.find('\0') != std::string_view::npos) return named ? 1 : 0;
+  for (const std::string_view word : {"module", "func.func", "stablehlo."})
+    if (text.find(word) != std::string_view::npos) return named ? 3 : 2;
+  return named ? 1 : 0;
+}
+
+Imported import(const std::string& path) {
+  Imported out;
+  out.graph = import_file(path);
+  out.facts.emplace_back("format", "StableHLO text");
+  return out;
+}
+
+[[maybe_unused]] const bool registered = register_importer({"stablehlo", recognizes, import});
+
+}  // namespace
+}  // namespace bascule::stablehlo

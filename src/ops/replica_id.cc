@@ -1,0 +1,21 @@
+// ops/replica_id.cc — the number of this process' replica.
+#include "ops/process_groups.h"
+
+namespace bascule::ops {
+
+const OpDef replica_id{
+    .name = "replica_id",
+    .doc = "the replica number of this process; 0 where there is one process",
+    .random = true,  // differs between processes: not folded
+    .type = [](const OpView&) { return std::vector<Type>{Type::tensor(DType::u32, {})}; },
+    .reference =
+        [](const Call& call) {
+          const Collectives* c = collectives_of(call);
+          return one(Tensor::scalar_int(DType::u32, c ? c->self().replica : 0));
+        },
+    .work = no_arithmetic(),
+    .cases = {{.name = "alone"}},
+};
+BASCULE_OP(replica_id);
+
+}  // namespace bascule::ops
