@@ -81,7 +81,10 @@ ONNX_OP(BitCast, 26) {
   const int bits = info(b.dtype(x)).storage_bits;  // a bool is a byte here
   if (info(to).storage_bits != bits || is_string(to)) n.fail("a type of " + std::to_string(bits) + " bits", std::string(info(to).name));
   if (b.dtype(x) == to) return x;
-  return b.op("bitcast_convert", {x}, {{"dtype", to}});
+  // StableHLO's i1 is one bit wide, so a bool's byte goes through u8.
+  if (is_bool(to)) return b.convert(b.dtype(x) == DType::u8 ? x : b.op("bitcast_convert", {x}, {{"dtype", DType::u8}}), to);
+  const Value from = is_bool(b.dtype(x)) ? b.convert(x, DType::u8) : x;
+  return b.dtype(from) == to ? from : b.op("bitcast_convert", {from}, {{"dtype", to}});
 }
 
 ONNX_OP(Unique, 11) {
