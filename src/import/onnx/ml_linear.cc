@@ -39,10 +39,7 @@ struct Kernel {
     if (count <= 0 || size % count != 0) n.fail("support_vectors in " + std::to_string(count) + " equal rows", std::to_string(size));
     const int64_t features = size / count;
     if (b.dim(x, 1).is_constant() && b.dim(x, 1).value() != features) n.fail("support vectors of " + b.dim(x, 1).text() + " features", std::to_string(features));
-    if (type == "RBF") {  // exp(-gamma |x - v|^2), by differences: the expanded square would cancel
-      const Value apart = b.subtract(b.reshape(x, {b.dim(x, 0), Dim(1), Dim(features)}), b.reshape(matrix(b, vectors, count, features), {Dim(1), Dim(count), Dim(features)}));
-      return b.exp(b.multiply(b.sum(b.multiply(apart, apart), {2}, false), -gamma));
-    }
+    if (type == "RBF") return b.exp(b.multiply(b.op("squared_distance", {x, matrix(b, vectors, count, features)}), -gamma));
     Value k = b.dot_general(x, matrix(b, vectors, count, features), {}, {}, {1}, {1});
     if (type == "LINEAR") return k;
     k = b.add(b.multiply(k, gamma), offset);

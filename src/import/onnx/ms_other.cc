@@ -29,8 +29,7 @@ ONNX_MS_OP(Inverse, 1) { return b.op("inverse", {n.in(0)}); }
 ONNX_MS_OP(CDist, 1) {
   const std::string metric = n.text("metric", "sqeuclidean");
   if (metric != "euclidean" && metric != "sqeuclidean") n.unsupported("metric euclidean or sqeuclidean", "'" + metric + "'", "Export the distance as standard operators");
-  const Value apart = b.subtract(b.unsqueeze(n.in(0), {1}), b.unsqueeze(n.in(1), {0}));
-  const Value square = b.sum(b.multiply(apart, apart), {2}, false);
+  const Value square = b.op("squared_distance", {n.in(0), n.in(1)});
   return metric == "euclidean" ? b.sqrt(square) : square;
 }
 

@@ -1,4 +1,6 @@
 // import/onnx/ms_quantized.cc — com.microsoft: linear quantisation, products of quantised matrices, elementwise operators and pools on quantised values.
+#include <memory>
+
 #include "import/onnx/indexing.h"
 #include "import/onnx/ms.h"
 
@@ -47,16 +49,36 @@ Ints spatial_axes(int64_t rank, bool last) {
   return axes;
 }
 
-// K x N weights of MatMulNBits and rows of GatherBlockQuantized share this: q[..., blocks * size] with scale and zero [..., blocks] -> f32[..., blocks * size]
-Value blockwise(const NodeContext& n, Value q, Value scale, Value zero, int64_t size, double no_zero) {
+// Bytes that hold 8 / bits values each, low bits first, as a tensor of those values with these dims: the same memory for a constant.
+Value small_ints(const NodeContext& n, Value bytes, int64_t bits, const Dims& dims) {
   Builder& b = n.b;
-  Dims d = b.dims(q), grouped = d;
-  grouped.back() = Dim::floor_div(d.back(), Dim(size));
-  grouped.push_back(Dim(size));
-  Value x = b.convert(b.reshape(q, grouped), DType::f32);
-  x = zero ? b.subtract(x, b.unsqueeze(b.convert(zero, DType::f32), {b.rank(zero)})) : b.subtract(x, no_zero);
-  x = b.multiply(x, b.unsqueeze(b.convert(scale, DType::f32), {b.rank(scale)}));
-  return b.reshape(x, d);
+  if (bits == 8) return b.reshape(bytes, dims);
+  const DType t = bits == 4 ? DType::u4 : DType::u2;
+  const Tensor* held = b.constant(bytes);
+  const auto fixed = constants(dims);
+  if (!held || !fixed) return b.convert(b.reshape(unpacked(b, bytes, bits), dims), t);
+  if (element_count(*fixed) != held->elements() * (8 / bits)) n.fail("bytes for " + text(dims) + " values of " + std::to_string(bits) + " bits", held->type_text());
+  const auto owner = std::make_shared<const Tensor>(*held);
+  return b.constant(Tensor::view(t, *fixed, owner->data(), owner));
+}
+// The same with the last axis longer by 8 / bits.
+Value small_ints(const NodeContext& n, Value bytes, int64_t bits) {
+  Dims d = n.b.dims(bytes);
+  if (d.empty()) n.fail("packed values of rank 1 or more", n.b.type(bytes).text());
+  d.back() = d.back() * Dim(8 / bits);
+  return small_ints(n, bytes, bits, d);
+}
+
+// q[..., K] with scale and zero [..., blocks] along the last axis -> f32; without zero, `middle` stands for it.
+Value blockwise(const NodeContext& n, Value q, Value scale, Value zero, int64_t size, double middle) {
+  Builder& b = n.b;
+  const Attrs attrs{{"axis", b.rank(q) - 1}, {"block_size", size}};
+  const Value s = b.convert(scale, DType::f32);
+  if (!zero && middle != 0) zero = b.full(b.dims(scale), b.dtype(q), middle);
+  if (!zero || b.dtype(zero) == b.dtype(q)) return b.op("dequantize", {q, s, zero}, attrs);
+  // A zero point that is a fraction: q s - z s, the second spread over each block
+  const Value shift = b.op("dequantize", {b.full(b.dims(q), b.dtype(q), 1), b.multiply(b.convert(zero, DType::f32), s)}, attrs);
+  return b.subtract(b.op("dequantize", {q, s}, attrs), shift);
 }
 
 }  // namespace
@@ -70,32 +92,32 @@ ONNX_MS_OP(MatMulNBits, 1) {
   n.integer("accuracy_level", 0);  // a lower bound on the precision of the product: f32 satisfies each
   n.ignore("weight_prepacked");
   if (bits != 2 && bits != 4 && bits != 8) n.unsupported("bits 2, 4 or 8", std::to_string(bits), "Quantise to 4 bits");
-  if (K <= 0 || N <= 0 || size <= 0 || size > (int64_t{1} << 30) || size * bits % 8 != 0) n.fail("positive K, N and a block_size of whole bytes", std::to_string(K) + ", " + std::to_string(N) + ", " + std::to_string(size));
+  constexpr int64_t kMost = int64_t{1} << 40;
+  if (K <= 0 || N <= 0 || K > kMost || N > kMost || size <= 0 || size > (int64_t{1} << 30) || size * bits % 8 != 0) n.fail("positive K, N and a block_size of whole bytes", std::to_string(K) + ", " + std::to_string(N) + ", " + std::to_string(size));
   const int64_t blocks = K / size + (K % size != 0);
   const Value x = n.in(0), packed = n.in(1);
   if (b.dtype(packed) != DType::u8) n.fail("B of type uint8", b.type(packed).text());
-  const Value bytes = b.reshape(packed, {Dim(N), Dim(blocks * (size * bits / 8))});
+  const double middle = static_cast<double>(int64_t{1} << (bits - 1));
+  Value q = small_ints(n, packed, bits, {Dim(N), Dim(blocks * size)});
+  if (blocks * size != K) q = b.slice_axis(q, 1, 0, K);
   const Value scale = b.reshape(n.in(2), {Dim(N), Dim(blocks)});
   Value zero;
   if (n.has(3)) {
     zero = n.in(3);
     if (b.dtype(zero) == DType::u8) {  // packed like the weights, each row padded to whole bytes
-      zero = b.reshape(zero, {Dim(N), Dim((blocks * bits + 7) / 8)});
-      zero = b.slice_axis(unpacked(b, zero, bits), 1, 0, blocks);
+      zero = small_ints(n, zero, bits, {Dim(N), Dim((blocks * bits + 7) / 8 * (8 / bits))});
+      zero = b.slice_axis(zero, 1, 0, blocks);
     } else {
       zero = b.reshape(zero, {Dim(N), Dim(blocks)});
     }
   }
-  Value w = blockwise(n, unpacked(b, bytes, bits), scale, zero, size, static_cast<double>(int64_t{1} << (bits - 1)));
-  if (n.has(4)) {  // g_idx: the group (block) of each k
-    const Value q = b.slice_axis(unpacked(b, bytes, bits), 1, 0, K);
-    const Value group = b.convert(n.in(4), DType::i64);
-    const Value s = take(b, b.convert(scale, DType::f32), group, 1);
-    Value v = b.convert(q, DType::f32);
-    v = zero ? b.subtract(v, take(b, b.convert(zero, DType::f32), group, 1)) : b.subtract(v, static_cast<double>(int64_t{1} << (bits - 1)));
-    w = b.multiply(v, s);
+  Value w;
+  if (n.has(4)) {  // g_idx: the block of each k
+    const Value block = from_end(b, b.reshape(n.in(4), {Dim(K)}), Dim(blocks));
+    const Value v = b.convert(q, DType::f32), s = take(b, b.convert(scale, DType::f32), block, 1);
+    w = b.multiply(zero ? b.subtract(v, take(b, b.convert(zero, DType::f32), block, 1)) : b.subtract(v, middle), s);
   } else {
-    w = b.slice_axis(w, 1, 0, K);
+    w = blockwise(n, q, scale, zero, size, middle);
   }
   const Ints last{b.rank(x) - 1};
   Value y = b.dot_general(b.convert(x, DType::f32), w, {}, {}, last, {1});
@@ -114,21 +136,13 @@ ONNX_MS_OP(GatherBlockQuantized, 1) {
   if (axis == along_axis) n.fail("gather_axis unlike quantize_axis", std::to_string(axis));
   if (along_axis != rank - 1) n.unsupported("quantize_axis on the last axis", std::to_string(along_axis), "Quantise along the last axis");
   const bool bytes = b.dtype(table) == DType::u8;
-  if (bytes) table = unpacked(b, table, bits);
+  if (bytes) table = small_ints(n, table, bits);
   const Value scale = n.in(2);
   Value zero = n.in_or_none(3);
-  if (zero && bytes) zero = b.slice_axis(unpacked(b, zero, bits), rank - 1, 0, b.dim(scale, -1));
+  if (zero && bytes) zero = b.slice_axis(small_ints(n, zero, bits), rank - 1, 0, b.dim(scale, -1));
   const Value places = from_end(b, index, b.dim(table, axis));
   const auto rows = [&](Value v) { return take(b, v, places, axis); };
-  const Dim width = b.dim(table, -1), padded = b.dim(scale, -1) * Dim(size);
-  Value q = rows(table);
-  if (!(padded == width)) {
-    Dims none(static_cast<size_t>(b.rank(q)), Dim(0)), more = none;
-    more.back() = padded - width;
-    q = b.pad(q, 0, none, more);
-  }
-  Value y = blockwise(n, q, rows(scale), zero ? rows(zero) : kNoValue, size, bytes ? static_cast<double>(int64_t{1} << (bits - 1)) : 0);
-  if (!(padded == width)) y = b.slice_axis(y, -1 + b.rank(y), 0, width);
+  const Value y = blockwise(n, rows(table), rows(scale), zero ? rows(zero) : kNoValue, size, bytes ? static_cast<double>(int64_t{1} << (bits - 1)) : 0);
   return b.convert(y, b.dtype(scale));
 }
 
