@@ -109,6 +109,7 @@ Tensor product_of(const Call& call) {
   const std::vector<T> left = packed<T>(l, {&lb, &lf, &lc}), right = packed<T>(r, {&rb, &rc, &rf});
   const DType t = y.dtype();
   const bool each = call.context.accumulate == Accumulate::element && t != DType::f64 && t != DType::c128;
+  const DType sum = is_float(t) && info(t).bits < 32 ? DType::f32 : t;  // sums of small floats are kept in f32, as every machine does
   std::byte* out = y.mutable_data();
   std::vector<T> row(static_cast<size_t>(N));
   for (int64_t b = 0; b < B; ++b)
@@ -119,7 +120,7 @@ Tensor product_of(const Call& call) {
         const T x = left[static_cast<size_t>((b * M + m) * K + k)];
         const T* w = right.data() + (b * K + k) * N;
         if (each)
-          for (int64_t n = 0; n < N; ++n) row[static_cast<size_t>(n)] = round_as<T>(t, row[static_cast<size_t>(n)] + round_as<T>(t, x * w[n]));
+          for (int64_t n = 0; n < N; ++n) row[static_cast<size_t>(n)] = round_as<T>(sum, row[static_cast<size_t>(n)] + round_as<T>(sum, x * w[n]));
         else
           for (int64_t n = 0; n < N; ++n) row[static_cast<size_t>(n)] += x * w[n];
       }

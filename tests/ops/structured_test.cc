@@ -41,13 +41,13 @@ std::string message_of(const std::function<void()>& f) {
 }
 
 TEST(DotGeneral, sums_exactly_or_step_by_step_as_asked) {
-  // 2048 + 1 is not an f16: each of the ones is lost when sums are rounded at every step, none when they are kept.
+  // 2^24 + 1 is not an f32: each of the ones is lost when sums are rounded at every step, none when they are kept.
   std::vector<double> a(9, 1);
-  a[0] = 2048;
-  const HostValues in{numbers(DType::f16, {1, 9}, a), numbers(DType::f16, {9, 1}, std::vector<double>(9, 1))};
-  const Attrs attrs{{"lhs_contracting_dimensions", Ints{1}}, {"rhs_contracting_dimensions", Ints{0}}, {"dtype", DType::f16}};
-  EXPECT_EQ(first(run("dot_general", in, attrs)).number(0), 2056);
-  EXPECT_EQ(first(run("dot_general", in, attrs, {}, Accumulate::element)).number(0), 2048);
+  a[0] = 16777216;
+  const HostValues in{f32({1, 9}, a), f32({9, 1}, std::vector<double>(9, 1))};
+  const Attrs attrs{{"lhs_contracting_dimensions", Ints{1}}, {"rhs_contracting_dimensions", Ints{0}}, {"dtype", DType::f32}};
+  EXPECT_EQ(first(run("dot_general", in, attrs)).number(0), 16777224);
+  EXPECT_EQ(first(run("dot_general", in, attrs, {}, Accumulate::element)).number(0), 16777216);
 }
 
 TEST(DotGeneral, refuses_extents_that_differ_with_the_constraint) {
@@ -198,6 +198,12 @@ TEST(Unique, onnx_examples) {
 TEST(Topk, lower_index_first_among_equals_and_nan_first) {
   const HostValues out = run("topk", {f32({5}, {1, 3, 3, std::nan(""), 2})}, {{"axis", int64_t{0}}, {"k", Dims{4}}});
   EXPECT_EQ(out[1].tensor().ints(), (std::vector<int64_t>{3, 1, 2, 4}));
+}
+
+TEST(TopK, chlo_orders_nan_by_its_sign) {  // as jax.lax.top_k does
+  const double inf = HUGE_VAL, nan = std::nan("");
+  const HostValues out = run("top_k", {f32({5}, {inf, nan, -nan, -inf, 3})}, {{"k", int64_t{5}}});
+  EXPECT_EQ(out[1].tensor().ints(), (std::vector<int64_t>{1, 0, 4, 3, 2}));
 }
 
 TEST(Cumulative, exclusive_and_reversed) {
