@@ -3,12 +3,14 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "graph/evaluate.h"
 #include "graph/text/parser.h"
+#include "graph/text/text.h"
 #include "import/stablehlo/operations.h"
 #include "runtime/conformance.h"
 #include "runtime/simulation.h"
@@ -22,7 +24,7 @@ using mlir::OperationSyntax;
 // ---------------------------------------------------------------------------------------------------- comparison
 
 struct Check {
-  enum class Kind { equal, close, almost_equal } kind = Kind::equal;
+  enum class Kind { equal, close, almost_equal, serialized } kind = Kind::equal;
   Value got, want;
   double tolerance = 0;     // almost_equal: absolute
   int64_t least_ulps = 0, most_ulps = 0;  // close
@@ -46,7 +48,8 @@ bool reals_agree(const Check& c, DType t, const Tensor& got, const Tensor& want,
   if (std::isnan(a) || std::isnan(b)) return std::isnan(a) && std::isnan(b);
   if (!std::isfinite(a) || !std::isfinite(b)) return a == b;
   switch (c.kind) {
-    case Check::Kind::equal: return a == b;
+    case Check::Kind::equal:
+    case Check::Kind::serialized: return a == b;
     case Check::Kind::almost_equal: return std::fabs(a - b) <= c.tolerance;
     case Check::Kind::close: {
       const int64_t x = place(t, got.data(), i), y = place(t, want.data(), i);
@@ -62,7 +65,13 @@ bool reals_agree(const Check& c, DType t, const Tensor& got, const Tensor& want,
 // "" or the first difference.
 std::string difference(const Check& c, const HostValue& got_value, const HostValue& want_value) {
   if (!got_value.is_tensor() || !want_value.is_tensor()) return "a value that is no tensor";
-  const Tensor &got = got_value.tensor(), &want = want_value.tensor();
+  const Tensor& got = got_value.tensor();
+  Tensor want = want_value.tensor();
+  if (c.kind == Check::Kind::serialized) {
+    Builder b;
+    b.fold = false;
+    want = parse_graph(print(b.finish({b.constant(want)}))).nodes.at(0).attrs.tensor("value");
+  }
   if (got.dtype() != want.dtype() || got.dims() != want.dims()) return "expected " + want.type_text() + ", found " + got.type_text();
   const DType t = got.dtype();
   int64_t wrong = 0, first = -1;
@@ -91,10 +100,17 @@ class TestOperations : public stablehlo::Operations {
   std::vector<Check> checks;
 
   std::optional<Values> read(mlir::Reader& r, const OperationSyntax& op, const Values& operands) override {
+    if (!main_) main_ = &r.builder();
     if (op.name.starts_with("check.")) return check(r, op, std::string_view(op.name).substr(6), operands);
     if (op.name == "stablehlo.custom_call")
       if (const AttributeSyntax* target = mlir::find(op.attributes, "call_target_name"); target && target->text.starts_with("check.")) return check(r, op, std::string_view(target->text).substr(6), operands);
     if (op.name == "interpreter.print") return Values{};
+    if (op.name == "interpreter.probe" && operands.size() == 1) {
+      const AttributeSyntax* id = mlir::find(op.attributes, "probe_id");
+      if (!id) r.fail(op.at, "a probe_id", "none");
+      if (&r.builder() == main_) probes_[id->text] = operands[0];
+      return operands;
+    }
     if (op.name == "interpreter.run_parallel") return run_parallel(r, op, operands);
     return stablehlo::Operations::read(r, op, operands);
   }
@@ -105,6 +121,14 @@ class TestOperations : public stablehlo::Operations {
     const bool custom = op.name == "stablehlo.custom_call";
     Check c;
     c.where = r.where(op.at);
+    if (&r.builder() != main_) r.unsupported(op.at, "checks in the block of the function that runs", "one in a region", "Skip the case");
+    if (kind == "expect_serialized_eq") {  // what the probe saw, through text and back
+      const AttributeSyntax* id = mlir::find(op.attributes, "probe_id");
+      const auto seen = id ? probes_.find(id->text) : probes_.end();
+      if (seen == probes_.end() || operands.size() != 1) r.unsupported(op.at, "a probe of this name before the check, in the same block", id ? escaped(id->text) : "none", "Skip the case");
+      checks.push_back({Check::Kind::serialized, operands[0], seen->second, 0, 0, 0, c.where});
+      return {};
+    }
     if (const AttributeSyntax* value = mlir::find(op.attributes, "value")) operands.push_back(r.builder().constant(r.tensor(*value)));
     if (operands.size() != 2) r.fail(op.at, "what was computed and what is expected", std::to_string(operands.size()) + " operands");
     c.got = operands[0];
@@ -128,6 +152,9 @@ class TestOperations : public stablehlo::Operations {
     checks.push_back(std::move(c));
     return {};
   }
+
+  std::map<std::string, Value> probes_;
+  const Builder* main_ = nullptr;  // of the function that runs
 
   // Runs the programs at once: they take constants. programs[replica][partition] names a function.
   Values run_parallel(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {

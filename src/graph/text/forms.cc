@@ -26,6 +26,7 @@ constexpr Form kForms[] = {
     {"check.expect_close", "% , % ?( , max_ulp_difference = $max_ulp_difference:i )? ?( , min_ulp_difference = $min_ulp_difference:i )? {} : E"},
     {"check.expect_eq", "% , % {} : E"},
     {"check.expect_eq_const", "% , &expected {}"},
+    {"check.expect_serialized_eq", "% , probe_id = $probe_id:q ?( , iter = $iter:i )? {} : E"},
     {"chlo.broadcast_compare", "% , % {} : A"},
     {"chlo.constant", "{} &value"},
     {"chlo.top_k", "( % , k = $k:i ) {} : A"},

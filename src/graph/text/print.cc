@@ -265,7 +265,7 @@ class Printer {
     }
     for (const auto& [name, a] : attrs) {
       if (gone.count(name) || hidden(def, name, a)) continue;
-      if (name == "use_global_device_ids") {
+      if (name == "use_global_device_ids" || name == "has_dynamic_root") {
         out.push_back({name, ""});
         continue;
       }

@@ -322,7 +322,7 @@ Graph Reader::function(const FunctionSyntax& f) {
     const ArgumentSyntax& a = f.body.arguments[i];
     if (a.type.kind != TypeSyntax::Kind::value) fail(a.at, "an argument of a tensor or host type", "another type");
     std::string name = name_in(a.attributes);
-    const bool numbered = a.name.empty() || !is_identifier(a.name);
+    const bool numbered = !is_value_name(a.name);
     if (name.empty() && !find(a.attributes, "bascule.name")) name = a.location && !a.location->names.empty() ? a.location->names[0] : numbered ? "arg" + std::to_string(i) : std::string(a.name);
     const Value v = b.input(closed(a.type.type, numbered ? "arg" + std::to_string(i) : a.name), name);
     if (!s.names.emplace(a.name, Values{v}).second) fail(a.at, "each argument's name once", "%" + escaped(a.name) + " twice");

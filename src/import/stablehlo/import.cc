@@ -1,6 +1,8 @@
 // import/stablehlo/import.cc — file to Graph, and StableHLO in the table of formats.
 #include "import/stablehlo/import.h"
 
+#include <set>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "graph/text/parser.h"
@@ -16,6 +18,34 @@ std::optional<Values> Operations::read(mlir::Reader& r, const mlir::OperationSyn
 }
 
 bool is_bytecode(std::string_view head) { return head.starts_with("ML\xEFR"); }
+
+namespace {
+
+// JAX names results by their path: result['logits'], result[0], result.x, [1]. As a name: logits, 0, x, 1; nested parts joined by dots.
+std::string path_name(const std::string& path) {
+  std::string out;
+  std::string_view rest = path;
+  if (rest.starts_with("result")) rest.remove_prefix(6);
+  while (!rest.empty()) {
+    std::string_view part;
+    if (rest.starts_with("['") && rest.find("']") != std::string_view::npos) {
+      part = rest.substr(2, rest.find("']") - 2);
+      rest.remove_prefix(part.size() + 4);
+    } else if (rest[0] == '[' && rest.find(']') != std::string_view::npos) {
+      part = rest.substr(1, rest.find(']') - 1);
+      rest.remove_prefix(part.size() + 2);
+    } else if (rest[0] == '.') {
+      part = rest.substr(1, std::min(rest.find_first_of(".[", 1), rest.size()) - 1);
+      rest.remove_prefix(part.size() + 1);
+    } else {
+      return path;
+    }
+    out += (out.empty() ? "" : ".") + std::string(part);
+  }
+  return out.empty() ? path : out;
+}
+
+}  // namespace
 
 Graph import_text(std::string_view text, const std::string& file, const ImportOptions& options) {
   if (is_bytecode(text))
@@ -34,6 +64,10 @@ Graph import_text(std::string_view text, const std::string& file, const ImportOp
   mlir::Reader reader(module, lines, read);
   Graph g = reader.function(*entry);
   if (!module.name.empty()) g.name = module.name;
+  std::set<std::string> names;
+  for (const std::string& n : g.output_names) names.insert(path_name(n));
+  if (names.size() == g.output_names.size())
+    for (std::string& n : g.output_names) n = path_name(n);
   return g;
 }
 
