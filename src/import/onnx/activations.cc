@@ -180,8 +180,9 @@ ONNX_OP(Crop, 1) {
   const Value x = n.in(0);
   const Ints border = n.ints("border", Ints{0, 0, 0, 0}), scale = n.ints("scale", Ints{});
   if (border.size() != 4 || (!scale.empty() && scale.size() != 2)) n.fail("border of 4 and scale of 2 integers", std::to_string(border.size()) + " and " + std::to_string(scale.size()));
+  if (b.rank(x) < 2) n.fail("an operand of rank 2 or more", b.type(x).text());
   const Dim h = b.dim(x, -2), w = b.dim(x, -1);
-  const Dim bottom = scale.empty() ? h - Dim(border[3]) : Dim(border[1] + scale[0]), right = scale.empty() ? w - Dim(border[2]) : Dim(border[0] + scale[1]);
+  const Dim bottom = scale.empty() ? h - Dim(border[3]) : Dim(border[1]) + Dim(scale[0]), right = scale.empty() ? w - Dim(border[2]) : Dim(border[0]) + Dim(scale[1]);
   return b.slice_axis(b.slice_axis(x, -2, border[1], bottom), -1, border[0], right);
 }
 

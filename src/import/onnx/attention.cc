@@ -55,6 +55,8 @@ Results attention(NodeContext& n, Builder& b) {
     n.ignore("kv_num_heads");
   }
   const DType t = b.dtype(q);
+  for (const size_t i : {size_t{4}, size_t{5}})
+    if (n.has(i) && b.rank(n.in(i)) != 4) n.fail("past_key and past_value of rank 4", b.type(n.in(i)).text());
   const Dim past = n.has(4) ? b.dim(n.in(4), 2) : Dim(0);
   if (n.has(4) != n.has(5)) n.fail("past_key and past_value together", n.has(4) ? "past_key alone" : "past_value alone");
   if (n.has(4)) {
@@ -145,7 +147,7 @@ Results attention(NodeContext& n, Builder& b) {
 
 // A cache row for each position: [max, R/2] by position ids [B, S], or [B, S, R/2] as given.
 Value angles(NodeContext& n, Builder& b, Value cache, Value ids) {
-  if (ids) cache = take(b, cache, b.convert(ids, DType::i64), 0);
+  if (ids && b.rank(cache) == 2) cache = take(b, cache, b.convert(ids, DType::i64), 0);
   if (b.rank(cache) != 3) n.fail("cos_cache and sin_cache of rank 2 with position_ids [batch, sequence], or of rank 3 without", b.type(cache).text());
   return cache;
 }
@@ -186,6 +188,8 @@ Results linear_attention(NodeContext& n, Builder& b) {
   const Value query = n.in(0), key = n.in(1), value = n.in(2);
   for (const Value v : {query, key, value})
     if (b.rank(v) != 3) n.fail("query, key and value of rank 3", b.type(v).text());
+  for (const size_t i : {size_t{4}, size_t{5}})
+    if (n.has(i) && b.rank(n.in(i)) != 3) n.fail("decay and beta of rank 3", b.type(n.in(i)).text());
   const DType t = b.dtype(query), wide = t == DType::f64 ? t : DType::f32;
   const Dim B = b.dim(query, 0), T = b.dim(query, 1);
   // [B, T, H * D] -> [T, B, H, D]
@@ -196,8 +200,11 @@ Results linear_attention(NodeContext& n, Builder& b) {
   const Value q = steps(query, q_heads), k = steps(key, heads), v = steps(value, heads);
   const Dim dk = b.dim(k, 3), dv = b.dim(v, 3);
   Value decay, beta;
-  if (gated) decay = steps(n.in(4), heads);
-  if (delta) beta = steps(n.in(5), b.dim(n.in(5), 2).is(1) ? 1 : heads);
+  if (gated) decay = steps(n.in(4), heads);  // one for each head, or for each of its key dimensions
+  if (delta) {
+    if (!b.dim(n.in(5), 2).is_constant()) throw NeedsRun{5, false};  // one rate for all heads, or one each
+    beta = steps(n.in(5), b.dim(n.in(5), 2).is(1) ? 1 : heads);
+  }
   const double given = n.number("scale", 0.0);
   Value scale;
   if (given != 0) scale = b.constant_like(given, wide);
@@ -233,7 +240,8 @@ Results causal_conv(NodeContext& n, Builder& b) {
   const std::string activation = n.text("activation", "none");
   if (activation != "none" && activation != "silu" && activation != "swish") n.fail("activation none, silu or swish", "'" + escaped(activation) + "'");
   const Dim C = b.dim(x, 1), history = b.dim(w, 2) - Dim(1);
-  if (!C.is_constant() || C.value() < 1) n.unsupported("a known number of channels", b.type(x).text(), "Export the model with a static channel axis");
+  if (!C.is_constant()) throw NeedsRun{0, false};  // the convolution's groups are a number
+  if (C.value() < 1) n.fail("at least one channel", b.type(x).text());
   const DType t = b.dtype(x), wide = info(t).bits < 32 ? DType::f32 : t;
   const Value before = n.has(3) ? n.in(3) : b.full({b.dim(x, 0), C, history}, t, 0);
   const Value line = b.concatenate({before, x}, 2);

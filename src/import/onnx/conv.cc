@@ -175,7 +175,7 @@ Value deform_conv(NodeContext& n, Builder& b) {
   const size_t axes = kernel.size();
   const Window win = read_window(n, b, x, kernel);
   const auto k = constants(kernel);
-  if (!k) n.unsupported("a kernel of known extents", b.type(w).text(), "Export the model with static weights");
+  if (!k) throw NeedsRun{1, false};  // its taps are laid out one by one
   int64_t taps = 1;
   for (const int64_t v : *k) taps *= v;
   if (taps > 4096) n.unsupported("a kernel of at most 4,096 taps", std::to_string(taps), "Use a smaller kernel");
@@ -183,8 +183,8 @@ Value deform_conv(NodeContext& n, Builder& b) {
   const DType wide = t == DType::f64 ? DType::f64 : DType::f32;
   // Offsets: N x (offset_group * taps * axes) x out. Per offset group the batch is N * offset_group.
   const Dim N = b.dim(x, 0), C = b.dim(x, 1);
+  if (b.rank(offset) != b.rank(x)) n.fail("offset of the rank of X", b.type(offset).text());
   const Dims out(b.dims(offset).begin() + 2, b.dims(offset).end());
-  if (out.size() != axes) n.fail("offset of the rank of X", b.type(offset).text());
   const Dim rows = N * Dim(offset_group);
   Dims o{rows, Dim(taps), Dim(static_cast<int64_t>(axes))};
   o.insert(o.end(), out.begin(), out.end());

@@ -12,6 +12,7 @@ Value negative_log_likelihood(NodeContext& n, Builder& b, Value log_prob, Value 
   const std::string reduction = n.text("reduction", "mean");
   if (reduction != "none" && reduction != "mean" && reduction != "sum") n.fail("reduction none, mean or sum", "'" + escaped(reduction) + "'");
   if (b.rank(log_prob) < 2 || b.rank(target) != b.rank(log_prob) - 1) n.fail("scores [N, C, d...] and labels [N, d...]", b.type(log_prob).text() + " and " + b.type(target).text());
+  if (weight && b.rank(weight) != 1) n.fail("weights [C]", b.type(weight).text());
   const DType t = b.dtype(log_prob);
   const Dim classes = b.dim(log_prob, 1);
   const bool ignores = n.has_attr("ignore_index");

@@ -204,7 +204,7 @@ ONNX_OP(LpNormalization, 1) {
 ONNX_OP(LRN, 1) {
   const Value x = n.in(0);
   const int64_t size = n.integer("size");
-  if (size < 1) n.fail("size >= 1", std::to_string(size));
+  if (size < 1 || size > 65536) n.fail("size from 1 to 65,536", std::to_string(size));
   if (b.rank(x) < 2) n.fail("X [N, C, ...]", b.type(x).text());
   const double alpha = n.number("alpha", 1e-4), beta = n.number("beta", 0.75), bias = n.number("bias", 1.0);
   const DType t = b.dtype(x), wide = small_float(t) ? DType::f32 : t;

@@ -208,7 +208,14 @@ Nearest nearest_of(NodeContext& n) {
   n.fail("nearest_mode round_prefer_floor, round_prefer_ceil, floor or ceil", "'" + escaped(m) + "'");
 }
 
-bool given(NodeContext& n, Builder& b, size_t i) { return n.has(i) && !(b.rank(n.in(i)) == 1 && b.dim(n.in(i), 0).is(0)); }
+// An operand left out may also be an empty vector.
+bool given(NodeContext& n, Builder& b, size_t i) {
+  if (!n.has(i)) return false;
+  const Value v = n.in(i);
+  if (b.rank(v) != 1) return true;
+  if (!b.dim(v, 0).is_constant()) throw NeedsRun{i, false};
+  return !b.dim(v, 0).is(0);
+}
 
 Value resize_11(NodeContext& n, Builder& b) {
   const Value x = n.in(0);

@@ -25,6 +25,7 @@ Value resized_last(Builder& b, Value x, const Dim& length) {
 Value dft(NodeContext& n, Builder& b, Value x, int64_t axis, std::optional<Dim> length, bool inverse, bool onesided) {
   const int64_t rank = b.rank(x);
   if (rank < 2) n.fail("an operand [..., signal, ..., 1 or 2]", b.type(x).text());
+  if (!b.dim(x, -1).is_constant()) throw NeedsRun{0, false};  // real or complex
   if (!b.dim(x, -1).is(1) && !b.dim(x, -1).is(2)) n.fail("a last axis of 1 or 2", b.type(x).text());
   const bool real = b.dim(x, -1).is(1);
   axis = n.axis(axis, rank);
@@ -89,6 +90,7 @@ ONNX_OP(DFT, 20) {
 ONNX_OP(STFT, 17) {
   const Value x = n.in(0), weights = n.in_or_none(2);
   if (b.rank(x) != 3) n.fail("signal [batch, length, 1 or 2]", b.type(x).text());
+  if (weights && b.rank(weights) != 1) n.fail("a window of rank 1", b.type(weights).text());
   const Dim step = n.size(1);
   const Dim signal = b.dim(x, 1);
   const Dim length = n.has(3) ? n.size(3) : weights ? b.dim(weights, 0) : signal;
