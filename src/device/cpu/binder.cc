@@ -315,7 +315,7 @@ bool Binder::view(const Node& n) {
     }
     return true;
   }
-  if (name == "optimization_barrier" || (name == "bitcast_convert" && info(type(x).dtype).storage_bits == info(type(y).dtype).storage_bits)) {
+  if (name == "optimization_barrier" || (name == "bitcast_convert" && info(type(x).dtype).bits == info(type(y).dtype).bits)) {
     place(y, placed(x));
     return true;
   }
