@@ -129,6 +129,11 @@ std::vector<std::string_view> split_pieces(std::string_view pieces) {
 
 std::span<const StructAttribute> struct_attributes() { return kStructs; }
 
+bool is_extension(std::string_view attribute) {
+  constexpr std::string_view kExtensions[] = {"out_of_bounds", "overflow", "round_mode", "saturate"};
+  return among(kExtensions, attribute);
+}
+
 std::string_view enumeration_type(std::string_view attribute) {
   constexpr std::pair<std::string_view, std::string_view> kTypes[] = {{"comparison_direction", "comparison_direction"}, {"compare_type", "comparison_type"}, {"fft_type", "fft_type"},
                                                                       {"precision_config", "precision"},               {"rng_algorithm", "rng_algorithm"},  {"rng_distribution", "rng_distribution"},

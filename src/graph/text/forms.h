@@ -39,4 +39,7 @@ std::span<const StructAttribute> struct_attributes();
 // Attributes that MLIR writes as #stablehlo<TYPE WORD>.
 std::string_view enumeration_type(std::string_view attribute);  // "" if it is not one
 
+// Attributes of ours on StableHLO's operators, written as discardable ones ("bascule.out_of_bounds").
+bool is_extension(std::string_view attribute);
+
 }  // namespace bascule::mlir

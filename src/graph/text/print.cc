@@ -264,7 +264,7 @@ class Printer {
       }
     }
     for (const auto& [name, a] : attrs) {
-      if (gone.count(name) || hidden(def, name, a)) continue;
+      if (gone.count(name) || hidden(def, name, a) || (def.dialect != "bascule" && is_extension(name))) continue;
       if (name == "use_global_device_ids" || name == "has_dynamic_root") {
         out.push_back({name, ""});
         continue;
@@ -305,6 +305,9 @@ class Printer {
     }
     for (const Value v : n.outputs) result_types.push_back(type_text(g.type(v)));
     if (absent) extra.push_back({"bascule.present", "array<i1: " + present + ">"});
+    if (n.op->dialect != "bascule")
+      for (const auto& [name, a] : n.attrs)
+        if (is_extension(name) && !hidden(*n.op, name, a)) extra.push_back({"bascule." + name, attribute_text(name, a)});
     const std::string head = std::string(static_cast<size_t>(indent), ' ') + results(g, n, names, extra);
     const OpDef& def = *n.op;
     const std::string name = std::string(def.dialect) + "." + std::string(def.name);

@@ -187,6 +187,8 @@ Attrs Reader::attributes(const OpDef& def, const OperationSyntax& op, const Dict
       out.set("padding_high", std::move(high));
     } else if (find_attr(def, name)) {
       put(name, a);
+    } else if (name.starts_with("bascule.") && is_extension(std::string_view(name).substr(8))) {
+      put(std::string_view(name).substr(8), a);
     } else if (!changes_no_value(name)) {
       put(name, a);  // refuses
     }
