@@ -214,6 +214,17 @@ Placed Binder::result(Value v) {
   return p;
 }
 
+void Binder::own(Value v, Tensor t) {
+  Storage s;
+  s.kind = Storage::constant;
+  s.bytes = t.bytes();
+  const auto kept = std::make_shared<const Tensor>(std::move(t));
+  s.data = kept->data();
+  out_->owned.push_back(kept);
+  out_->storages.push_back(s);
+  place(v, {static_cast<int32_t>(out_->storages.size()) - 1, dense_layout(kept->dims())});
+}
+
 void Binder::convert_into(const Node& n, const Placed& from, DType t, Value v) {
   const Placed to = result(v);
   const auto program = kernels::BlockProgram::compile(copy_spec(dims(v), from.layout, t, type(v).dtype));

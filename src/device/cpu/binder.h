@@ -74,6 +74,8 @@ class Binder {
   void place(Value v, Placed p) { placed_[v] = std::move(p); }
   // storages: all that the step reads or writes.
   void step(const Node* n, std::string name, const std::vector<int32_t>& storages, std::function<void(const Frame&)> run);
+  // A value known now that it is bound.
+  void own(Value v, Tensor t);
   // Fills an output value from an array of another type (a sum kept wider than the result).
   void convert_into(const Node& n, const Placed& from, DType t, Value result);
 

@@ -71,6 +71,20 @@ class CpuExecutable : public Executable {
 
   std::string text() const override {
     std::string t = "// " + std::to_string(regions_.size()) + " regions of " + std::to_string(graph_.nodes.size()) + " nodes, " + kernels::table().isa + "\n";
+    bool none = false;
+    {
+      const std::lock_guard lock(mutex_);
+      none = order_.empty();
+    }
+    if (none) {  // nothing ran yet: show the plan of sizes 1
+      Bindings ones;
+      for (const std::string& s : symbols_) ones.emplace(s, 1);
+      try {
+        bound(ones);
+      } catch (const Error& e) {
+        t += std::string("// no plan with every size 1: ") + e.what() + "\n";
+      }
+    }
     const std::lock_guard lock(mutex_);
     for (const Entry& e : order_) {
       t += "bound";

@@ -205,6 +205,11 @@ CPU_KERNEL(gather) {
   return "";
 }
 
+CPU_KERNEL(dims) {
+  b.own(n.outputs[0], Tensor::vector_int(n.attrs.static_dims("dims"), n.attrs.dtype("dtype")));
+  return "";
+}
+
 namespace {
 // Start indices of a dynamic slice, clamped so that the window lies inside.
 int64_t start_offset(const Frame& f, const std::vector<Placed>& starts, const std::vector<DType>& types, const std::vector<int64_t>& most, const std::vector<int64_t>& strides) {
