@@ -326,7 +326,7 @@ bool Binder::view(const Node& n) {
     }
     return true;
   }
-  if (name == "optimization_barrier" || (name == "bitcast_convert" && info(type(x).dtype).bits == info(type(y).dtype).bits)) {
+  if (name == "optimization_barrier" || (name == "bitcast_convert" && in == out && info(type(x).dtype).bits == info(type(y).dtype).bits)) {
     place(y, placed(x));
     return true;
   }
