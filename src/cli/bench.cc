@@ -3,12 +3,15 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/inputs.h"
 #include "cli/session_options.h"
 #include "cli/values.h"
+#include "inspect/summary.h"
+#include "kernels/peak.h"
 
 namespace bascule::cli {
 namespace {
@@ -52,6 +55,24 @@ std::vector<HostValues> input_sets(const runtime::Session& session, const InputO
   return sets;
 }
 
+// The least time that the machine could take for one set of inputs: its arithmetic at peak rate, or one pass over weights, inputs and
+// outputs at memory's. Empty when the graph does not tell the work (control flow, sizes of the run).
+std::optional<double> limit_ms(const runtime::Session& session, const HostValues& inputs, const HostValues& outputs, const kernels::Peak& peak) {
+  Bindings symbols;
+  double bytes = 0;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].is_tensor()) {
+      bind_symbols(session.inputs()[i].type, Type::of(inputs[i]), symbols, "input");
+      bytes += static_cast<double>(inputs[i].tensor().bytes());
+    }
+  for (const HostValue& v : outputs)
+    if (v.is_tensor()) bytes += static_cast<double>(v.tensor().bytes());
+  const inspect::Summary s = inspect::summarize(session.graph(), symbols);
+  if (!s.notes.empty()) return std::nullopt;
+  bytes += static_cast<double>(s.parameter_bytes);
+  return 1e3 * std::max(s.work.flops() / peak.flop_per_s, bytes / peak.bytes_per_s);
+}
+
 int bench(const Options& o) {
   auto start = Clock::now();
   const auto session = runtime::Session::load(o.session.model, o.session.options());
@@ -64,7 +85,7 @@ int bench(const Options& o) {
   for (size_t i = 1; i < sets.size(); ++i) session->run(sets[i]);  // another shape compiles anew: not timed
 
   // Whole rounds over the sets, so that each weighs the same.
-  std::vector<double> times_ms;
+  std::vector<double> times_ms, last_set_ms;
   Progress progress("bench");
   const auto begin = Clock::now();
   do {
@@ -74,6 +95,7 @@ int bench(const Options& o) {
       times_ms.push_back(ms_since(start));
       progress.update(ms_since(begin) / 1e3, o.seconds);
     }
+    last_set_ms.push_back(times_ms.back());
   } while (ms_since(begin) < o.seconds * 1e3);
   note_fallbacks(*session);
   if (!o.output.empty()) write_outputs(o.output, session->outputs(), answer);
@@ -81,6 +103,8 @@ int bench(const Options& o) {
   std::vector<double> sorted = times_ms;
   std::sort(sorted.begin(), sorted.end());
   const double mean = std::accumulate(sorted.begin(), sorted.end(), 0.0) / static_cast<double>(sorted.size());
+  std::sort(last_set_ms.begin(), last_set_ms.end());
+  const double last_ms = percentile(last_set_ms, 0.5);
   const int threads = o.session.threads ? o.session.threads : device::find_device(o.session.device).info().cores;
   ordered_json j;
   j["model"] = o.session.model;
@@ -95,6 +119,13 @@ int bench(const Options& o) {
   j["load_ms"] = load_ms;
   j["first_ms"] = first_ms;
   j["peak_rss_mb"] = peak_rss_mb();
+  const kernels::Peak peak = kernels::measure_peak(threads);
+  const std::optional<double> limit = limit_ms(*session, sets.back(), answer, peak);
+  const double share = limit ? 100 * *limit / last_ms : 0;
+  j["peak_flop_per_s"] = peak.flop_per_s;
+  j["peak_bytes_per_s"] = peak.bytes_per_s;
+  j["limit_ms"] = limit ? ordered_json(*limit) : ordered_json(nullptr);
+  j["percent_of_limit"] = limit ? ordered_json(share) : ordered_json(nullptr);
   if (o.format == Format::json) {
     print(json_text(j));
     return 0;
@@ -107,6 +138,8 @@ int bench(const Options& o) {
   table.row({"load", seconds_text(load_ms / 1e3)});
   table.row({"first run", seconds_text(first_ms / 1e3)});
   table.row({"peak memory", bytes_text(peak_rss_mb() * 1e6)});
+  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(*limit / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) + " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
+                                            : "not known: the graph does not tell its work"});
   table.row({"threads, precision", std::to_string(threads) + ", " + o.session.precision});
   print(table.text());
   return 0;

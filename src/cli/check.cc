@@ -28,7 +28,7 @@ void refusals(const device::Device& d, const Graph& g, std::vector<Refusal>& out
       continue;  // the runtime runs these on the host, for every device
     }
     if (const device::Support s = d.supports(g, n); !s)
-      out.push_back({d.info().name, std::string(n.op->name) + (n.origin ? " of " + escaped(text(n.origin)) : ""), s.reason});
+      out.push_back({d.info().name, std::string(n.op->name) + (n.origin ? " of " + safe(text(n.origin)) : ""), s.reason});
   }
 }
 

@@ -92,8 +92,8 @@ int inspect(const Options& o) {
   }
   Table facts({"model", escaped(o.model)});
   for (const auto& [key, value] : model.facts) facts.row({escaped(key), escaped(value)});
-  for (const auto& p : inputs) facts.row({"input", "'" + escaped(p.name) + "'  " + p.type.text()});
-  for (const auto& p : outputs) facts.row({"output", "'" + escaped(p.name) + "'  " + p.type.text()});
+  for (const auto& p : inputs) facts.row({"input", "'" + escaped(p.name) + "'  " + safe(p.type.text())});
+  for (const auto& p : outputs) facts.row({"output", "'" + escaped(p.name) + "'  " + safe(p.type.text())});
   facts.row({"operators", counts_text(s.source_operators)});
   facts.row({"in the graph", counts_text(s.operators)});
   facts.row({"parameters", count_text(static_cast<double>(s.parameters)) + "  (" + bytes_text(static_cast<double>(s.parameter_bytes)) + ")"});

@@ -80,6 +80,16 @@ std::string Table::text() const {
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 void note(std::string_view text) { std::fprintf(stderr, "bascule: %.*s\n", static_cast<int>(text.size()), text.data()); }
 
+std::string safe(std::string_view text, size_t most) {
+  std::string out = escaped(text);
+  for (size_t i = 0; (i = out.find("\\x27", i)) != std::string::npos; ++i) out.replace(i, 4, "'");
+  if (out.size() > most) {
+    while (most > 0 && (static_cast<unsigned char>(out[most]) & 0xC0u) == 0x80u) --most;  // not inside a character
+    out = out.substr(0, most) + "...";
+  }
+  return out;
+}
+
 std::string fixed(double x, int digits) {
   char buffer[64];
   std::snprintf(buffer, sizeof buffer, "%.*f", digits, x);

@@ -26,6 +26,8 @@ class Table {
 void print(std::string_view text);  // to stdout
 void note(std::string_view text);   // a line to stderr: "bascule: ..."
 
+// Text of ours that may hold names of a file: control characters and invalid UTF-8 escaped, quotes kept, cut to `most` characters.
+std::string safe(std::string_view text, size_t most = 100);
 std::string bytes_text(double bytes);      // "4.0 MiB"
 std::string count_text(double count);      // "25.6 M"
 std::string seconds_text(double seconds);  // "1.24 ms"

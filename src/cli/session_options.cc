@@ -1,6 +1,8 @@
 // cli/session_options.cc — see the header.
 #include "cli/session_options.h"
 
+#include <map>
+
 #include "base/error.h"
 
 namespace bascule::cli {
@@ -18,10 +20,11 @@ void add_session(CLI::App& verb, SessionOptions& o) {
 }
 
 void note_fallbacks(const runtime::Session& session) {
-  const auto list = session.fallbacks();
-  constexpr size_t kMost = 10;
-  for (size_t i = 0; i < std::min(list.size(), kMost); ++i) note(escaped(list[i].node) + " ran otherwise: " + list[i].reason);
-  if (list.size() > kMost) note(std::to_string(list.size() - kMost) + " more nodes ran otherwise");
+  // Grouped by operator (the first word of the node) and reason.
+  std::map<std::pair<std::string, std::string>, std::vector<std::string>> groups;
+  for (const device::Fallback& f : session.fallbacks()) groups[{f.node.substr(0, f.node.find(' ')), f.reason}].push_back(f.node);
+  for (const auto& [key, nodes] : groups)
+    note(std::to_string(nodes.size()) + " " + safe(key.first) + " ran on the host by reference (" + safe(key.second) + "), the first: " + safe(nodes[0]));
 }
 
 }  // namespace bascule::cli

@@ -16,7 +16,7 @@ struct SessionOptions {
 };
 void add_session(CLI::App& verb, SessionOptions& o);
 
-// Whether stderr should name what ran otherwise than asked; prints one line per node (at most ten).
+// Says on stderr what ran otherwise than asked, one line per operator and reason.
 void note_fallbacks(const runtime::Session& session);
 
 }  // namespace bascule::cli
