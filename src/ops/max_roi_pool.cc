@@ -18,7 +18,11 @@ HostValues max_roi_pool_reference(const Call& call) {
   for (int64_t r = 0; r < rois.dim(0); ++r) {
     const double n = rois.number(r * 5);
     if (!(n >= 0 && n < static_cast<double>(N))) fail_usage(call.op.where, "batch index in [0, " + std::to_string(N) + ")", std::to_string(n), "Check the values of rois");
-    const auto corner = [&](int64_t k) { return std::clamp(std::round(rois.number(r * 5 + k) * scale), -1e9, 1e9); };
+    const auto corner = [&](int64_t k) {
+      const double v = std::round(rois.number(r * 5 + k) * scale);
+      if (std::isnan(v)) fail_usage(call.op.where, "corners that are numbers", "NaN", "Check the values of rois");
+      return std::clamp(v, -1e9, 1e9);
+    };
     const double x1 = corner(1), y1 = corner(2), width = std::max(corner(3) - x1 + 1, 1.0), height = std::max(corner(4) - y1 + 1, 1.0);
     const auto range = [](int64_t p, double bins, double size, double start, int64_t n_elements, int64_t& low, int64_t& high) {
       const auto last = static_cast<double>(n_elements);

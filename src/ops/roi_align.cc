@@ -15,7 +15,7 @@ struct Bilinear {
 };
 Bilinear bilinear(double y, double x, int64_t H, int64_t W) {
   Bilinear p;
-  if (!(y >= -1 && y <= static_cast<double>(H) && x >= -1 && x <= static_cast<double>(W))) return p;
+  if (H == 0 || W == 0 || !(y >= -1 && y <= static_cast<double>(H) && x >= -1 && x <= static_cast<double>(W))) return p;
   const auto split = [](double v, int64_t n, int64_t& low, int64_t& high, double& part) {
     v = std::max(v, 0.0);
     low = static_cast<int64_t>(v);
