@@ -42,7 +42,7 @@ std::vector<Tap> taps_of(Builder& b, Value at, const Dim& extent, const Sampling
   const Value last = b.convert(b.size(extent - Dim(1)), t);
   const Value low = b.constant_like(s.align_corners ? 0 : -0.5, t), high = s.align_corners ? last : b.add(last, 0.5);
   if (s.taps == Taps::nearest) at = b.unary("round_nearest_even", at);
-  if (s.outside == Outside::border) at = b.clamp(0, at, last);
+  if (s.outside == Outside::border && s.taps != Taps::cubic) at = b.clamp(0, at, last);  // cubic: each neighbour by itself, as PyTorch does
   if (s.outside == Outside::reflection) at = reflect(b, at, low, high);
   const auto tap = [&](Value i, Value weight) {
     Tap k{kNoValue, weight, kNoValue};
