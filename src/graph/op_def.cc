@@ -95,7 +95,10 @@ std::vector<Type> infer(const OpDef& def, Attrs& attrs, std::span<const Type> in
   for (size_t i = inputs.size(); i < def.inputs.size(); ++i)
     if (def.inputs[i].kind == InputDef::one || def.inputs[i].kind == InputDef::host) view.fail("operand " + std::to_string(i) + " '" + std::string(def.inputs[i].name) + "'", "none");
   if (def.regions >= 0 && regions.size() != static_cast<size_t>(def.regions)) view.fail(std::to_string(def.regions) + " regions", std::to_string(regions.size()));
-  return def.type(view);
+  std::vector<Type> results = def.type(view);
+  for (const Type& t : results)
+    for (const Dim& d : t.dims) view.require(!d.is_constant() || d.value() >= 0, "result sizes of 0 or more", t.text());
+  return results;
 }
 
 Work& Work::operator+=(const Work& o) {

@@ -55,6 +55,10 @@ void visit(const OpView& op, const Type& result, ReadIndex read_index, Take take
     locator.locate(w.index(), read_index, start, offset);
     int64_t at = 0;
     for (size_t d = 0; d < x.size() && at >= 0; ++d) {
+      if (window[d] == 0) {  // a collapsed axis of an empty window: there is nothing to read
+        at = -1;
+        break;
+      }
       const int64_t most = x[d] - window[d];
       if (start[d] < 0 || start[d] > most) {
         if (mode == OutOfBounds::error) fail_usage(op.where, "index in [0, " + std::to_string(most + 1) + ") for axis " + std::to_string(d), std::to_string(start[d]), "Check the values of the index input");

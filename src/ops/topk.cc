@@ -106,6 +106,7 @@ const OpDef topk{
           const int64_t axis = require_axis(op, op.attrs.integer("axis"), op.in(0).rank(), "axis");
           const Dims k = op.attrs.dims("k");
           op.require(k.size() == 1, "one k", std::to_string(k.size()));
+          op.require(is_int(op.attrs.dtype("dtype")), "an integer type of the indices", std::string(info(op.attrs.dtype("dtype")).name));
           return top_type(op, axis, k[0], op.attrs.dtype("dtype"));
         },
     .reference = [](const Call& call) { return top_any(call, static_cast<size_t>(call.op.attrs.integer("axis")), call.op.attrs.static_dims("k")[0], call.op.attrs.flag("largest")); },

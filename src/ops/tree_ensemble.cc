@@ -23,7 +23,7 @@ std::vector<Type> type(const OpView& op) {
   op.require(mode.size() == nodes && on_true.size() == nodes && on_false.size() == nodes && op.attrs.numbers("split").size() == nodes && op.attrs.ints("missing").size() == nodes,
              "node attributes of one length", std::to_string(nodes) + " features, " + std::to_string(mode.size()) + " modes");
   const int64_t targets = op.attrs.integer("targets");
-  op.require(targets >= 1, "targets of 1 or more", std::to_string(targets));
+  op.require(targets >= 1 && targets <= INT32_MAX, "targets in [1, 2^31)", std::to_string(targets));
   require_offsets(op, op.attrs.ints("weight_begin"), nodes, op.attrs.numbers("weight").size(), "weight_begin");
   require_offsets(op, op.attrs.ints("member_begin"), nodes, op.attrs.numbers("member").size(), "member_begin");
   op.require(op.attrs.ints("weight_target").size() == op.attrs.numbers("weight").size(), "a target for each weight", std::to_string(op.attrs.ints("weight_target").size()));
@@ -69,6 +69,7 @@ HostValues reference(const Call& call) {
   Tensor scores = call.result(0), hits = call.result(1);
   const int64_t rows = x.dim(0), columns = x.dim(1), targets = a.integer("targets");
   std::byte *score_out = scores.mutable_data(), *hit_out = hits.mutable_data();
+  check_room(targets * 9, "totals of a tree ensemble");
   std::vector<double> row(static_cast<size_t>(columns)), total(static_cast<size_t>(targets));
   std::vector<uint8_t> hit(static_cast<size_t>(targets));
   for (int64_t n = 0; n < rows; ++n) {
