@@ -25,7 +25,9 @@ std::vector<Type> gather_type(const OpView& op) {
   const auto within = [](const Dim& d, const Dim& most) { return !d.is_constant() || !most.is_constant() || d.value() <= most.value(); };
   for (size_t d = 0; d < x.rank(); ++d) {
     const Dim& size = g.window[d];
-    if ((size.is_constant() && size.value() < 0) || !within(size, x.dims[d])) op.fail("slice_sizes in [0, " + x.dims[d].text() + "] on axis " + std::to_string(d), size.text(), "C21");
+    // An axis of extent 0 has no slice of 1, so every index is out of range: fine where that is an error or a fill, and there are no indices.
+    const bool none_to_take = x.dims[d].is(0) && size.is(1) && op.attrs.text("out_of_bounds") != "clamp";
+    if ((size.is_constant() && size.value() < 0) || (!within(size, x.dims[d]) && !none_to_take)) op.fail("slice_sizes in [0, " + x.dims[d].text() + "] on axis " + std::to_string(d), size.text(), "C21");
   }
   for (const int64_t d : g.collapsed)
     if (!within(g.window[static_cast<size_t>(d)], 1)) op.fail("slice_sizes of at most 1 on collapsed axes", g.window[static_cast<size_t>(d)].text(), "C9");
@@ -143,6 +145,10 @@ const OpDef gather{
     .symbolic = gather_symbolic,
     .work = no_arithmetic(),
     .cases = {{.name = "rows", .shapes = {{5, 3}, {4}}, .attrs = rows(3), .dtypes = {DType::f32, DType::i32}, .inputs = [] { return table_and_indices({4, 0, 0, 2}); }},
+              {.name = "nothing_of_nothing",
+               .shapes = {{0, 3}, {0}},
+               .attrs = {{"offset_dims", Ints{1}}, {"collapsed_slice_dims", Ints{0}}, {"start_index_map", Ints{0}}, {"index_vector_dim", int64_t{1}}, {"slice_sizes", Dims{1, 3}}, {"out_of_bounds", std::string("error")}},
+               .dtypes = {DType::f32, DType::i64}},
               {.name = "clamped", .shapes = {{5, 3}, {3}}, .attrs = rows(3), .dtypes = {DType::f32, DType::i32}, .inputs = [] { return table_and_indices({-7, 9, 1}); }},
               {.name = "dropped",
                .shapes = {{5, 3}, {3}},
