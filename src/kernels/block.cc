@@ -7,7 +7,7 @@
 #include <cstring>
 #include <limits>
 
-#include "base/budget.h"
+#include "base/deadline.h"
 #include "base/threads.h"
 #include "kernels/gemm.h"
 
@@ -462,7 +462,7 @@ void BlockProgram::run(std::span<std::byte* const> pointers) const {
   if (cost >= 2 * kGrain && inner >= 2 * kBlock) {
     const int64_t step = std::max<int64_t>(kBlock, kGrain / std::max<int64_t>(1, per_point) / kBlock * kBlock), parts = (inner + step - 1) / step;
     parallel_for(c.points * parts, [&](int64_t t) {
-      check_budget();
+      check_deadline();
       Machine m(c, pointers);
       const int64_t from = t % parts * step;
       m.point(t / parts, from, std::min(inner, from + step));
@@ -471,7 +471,7 @@ void BlockProgram::run(std::span<std::byte* const> pointers) const {
   }
   const int64_t group = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, cost));
   parallel_for((c.points + group - 1) / group, [&](int64_t t) {
-    check_budget();
+    check_deadline();
     Machine m(c, pointers);
     for (int64_t p = t * group; p < std::min(c.points, (t + 1) * group); ++p) m.point(p, 0, inner);
   });

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/threads.h"
 
@@ -90,6 +91,7 @@ void gemm(int64_t m, int64_t n, int64_t k, View<const T> a, View<const T> b, Vie
     const int64_t rows = std::min(rows_step, m - i), columns = std::min(step, n - j);
     T* panels = static_cast<T*>(scratch(static_cast<int64_t>(sizeof(T)) * std::min(k, kBlockK) * step));
     for (int64_t k0 = 0; k0 < k; k0 += kBlockK) {
+      check_deadline();
       const int64_t kn = std::min(kBlockK, k - k0);
       g.pack(kn, columns, b.data + o.b + k0 * b.row + j * b.column, b.row, b.column, panels);
       g.panels(rows, columns, kn, a.data + o.a + i * a.row + k0 * a.column, a.row, a.column, panels, c.data + o.c + i * c.row + j, c.row, k0 > 0);
@@ -107,16 +109,19 @@ template void gemm<float>(int64_t, int64_t, int64_t, View<const float>, View<con
 template void gemm<double>(int64_t, int64_t, int64_t, View<const double>, View<const double>, View<double>, std::span<const Offsets>);
 template void gemm<int32_t>(int64_t, int64_t, int64_t, View<const int32_t>, View<const int32_t>, View<int32_t>, std::span<const Offsets>);
 
-void gemm_tile(int64_t m, int64_t n, int64_t k, View<const float> a, const PackB& pack, int64_t j0, View<float> c) {
-  const Gemm<float>& g = table().gemm_f32;
-  float* panels = static_cast<float*>(scratch(4 * std::min(k, kBlockK) * ceil_div(n, g.nr) * g.nr));
+template <class T>
+void gemm_tile(int64_t m, int64_t n, int64_t k, View<const T> a, const PackB<T>& pack, int64_t j0, View<T> c) {
+  const Gemm<T>& g = gemm_of<T>(table());
+  T* panels = static_cast<T*>(scratch(static_cast<int64_t>(sizeof(T)) * std::min(k, kBlockK) * ceil_div(n, g.nr) * g.nr));
   if (k == 0)
-    for (int64_t i = 0; i < m; ++i) std::memset(c.data + i * c.row, 0, 4 * static_cast<size_t>(n));
+    for (int64_t i = 0; i < m; ++i) std::memset(c.data + i * c.row, 0, sizeof(T) * static_cast<size_t>(n));
   for (int64_t k0 = 0; k0 < k; k0 += kBlockK) {
     const int64_t kn = std::min(kBlockK, k - k0);
     pack(k0, kn, j0, n, panels);
     g.panels(m, n, kn, a.data + k0 * a.column, a.row, a.column, panels, c.data, c.row, k0 > 0);
   }
 }
+template void gemm_tile<float>(int64_t, int64_t, int64_t, View<const float>, const PackB<float>&, int64_t, View<float>);
+template void gemm_tile<int32_t>(int64_t, int64_t, int64_t, View<const int32_t>, const PackB<int32_t>&, int64_t, View<int32_t>);
 
 }  // namespace bascule::kernels

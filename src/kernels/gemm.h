@@ -27,8 +27,10 @@ template <class T>
 void gemm(int64_t m, int64_t n, int64_t k, View<const T> a, View<const T> b, View<T> c, std::span<const Offsets> batch);
 
 // The same for one matrix, with B made as it is needed: pack(k0, kn, j0, jn, panels) writes rows k0.. and columns j0.. of it in panels as Gemm::pack.
-using PackB = std::function<void(int64_t k0, int64_t kn, int64_t j0, int64_t jn, float* panels)>;
-void gemm_tile(int64_t m, int64_t n, int64_t k, View<const float> a, const PackB& pack, int64_t j0, View<float> c);
+template <class T>
+using PackB = std::function<void(int64_t k0, int64_t kn, int64_t j0, int64_t jn, T* panels)>;
+template <class T>  // float, int32_t
+void gemm_tile(int64_t m, int64_t n, int64_t k, View<const T> a, const PackB<T>& pack, int64_t j0, View<T> c);
 
 // Scratch of the calling thread, at least this large; contents undefined; valid until the next call on the thread.
 void* scratch(int64_t bytes);

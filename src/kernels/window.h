@@ -1,4 +1,4 @@
-// kernels/window.h — convolution and pooling over planes of up to three spatial axes, f32, everything dense and row-major.
+// kernels/window.h — convolution (f32, i32) and pooling (f32) over planes of up to three spatial axes, everything dense and row-major.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -17,7 +17,8 @@ struct ConvolutionShape {
 };
 
 // y[n, g*O + o, p] = sum over c, t of w[g*O + o, c, t] * x[n, g*C + c, p at tap t];  x [N, G*C, spatial], w [G*O, C, taps], y [N, G*O, spatial].
-void convolve(const ConvolutionShape& s, const float* x, const float* w, float* y);
+template <class T>  // float, int32_t (wraps)
+void convolve(const ConvolutionShape& s, const T* x, const T* w, T* y);
 
 enum class Pool { sum, maximum };
 // y[plane, p] = fold over taps of x[plane, p at tap], from `initial`.

@@ -6,7 +6,7 @@
 #include <map>
 #include <sstream>
 
-#include "base/budget.h"
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "graph/text/text.h"
@@ -35,7 +35,7 @@ std::vector<Pass> passes() {
 void run_pass(std::string_view name, Graph& g, const PassOptions& options) {
   const auto at = table().find(name);
   if (at == table().end()) fail_internal("pipelines.txt", "a pass of a known name", std::string(name));
-  check_budget();
+  check_deadline();
   if (at->second.run(g, options)) verify(g, "pass '" + std::string(name) + "'");
 }
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "graph/evaluate.h"
@@ -239,7 +240,7 @@ HostValues Plan::run(Run& run, const HostValues& args, Bindings symbols) const {
     values[static_cast<size_t>(v.id)] = args[i];
   }
   for (size_t k = 0; k < steps_.size(); ++k) {
-    check_budget();
+    check_deadline();
     const Step& s = steps_[k];
     if (s.node >= 0) {
       run_node(g.nodes[static_cast<size_t>(s.node)], run, values, symbols);

@@ -4,6 +4,7 @@
 #include <list>
 #include <map>
 
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "device/cpu/binder.h"
@@ -63,7 +64,7 @@ class CpuExecutable : public Executable {
       else if (s.kind == Storage::arena) f.base[i] = workspace.data() + s.offset;
     }
     for (const cpu::Step& s : plan->steps) {
-      check_budget();
+      check_deadline();
       s.run(f);
     }
     return {};

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/budget.h"
+#include "base/deadline.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "device/cpu/binder.h"
@@ -167,7 +167,7 @@ CPU_KERNEL(gather) {
     std::byte* to = f.base[static_cast<size_t>(y.storage)];
     const int64_t group = std::max<int64_t>(1, 65536 / std::max<int64_t>(64, slice_bytes));
     parallel_for((count + group - 1) / group, [&](int64_t task) {
-      check_budget();
+      check_deadline();
       for (int64_t i = task * group; i < std::min(count, (task + 1) * group); ++i) {
         int64_t rest = i, at_index = 0, at_from = 0, at_to = 0;
         for (size_t k = batch_extents.size(); k-- > 0;) {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/budget.h"
+#include "base/deadline.h"
 #include "base/error.h"
 #include "device/cpu/binder.h"
 #include "kernels/gemm.h"
@@ -93,7 +93,7 @@ std::string recurrence(Binder& b, const Node& n, bool lstm) {
       start(h0, h);
       if (lstm) start(c0, c);
       for (int64_t k = 0; k < s.T; ++k) {
-        check_budget();
+        check_deadline();
         const int64_t t = reverse || d == 1 ? s.T - 1 - k : k;
         float* now = all + t * s.B * GH;
         if (lstm) {

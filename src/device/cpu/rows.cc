@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "base/budget.h"
+#include "base/deadline.h"
 #include "base/threads.h"
 #include "device/cpu/binder.h"
 #include "kernels/gemm.h"
@@ -57,7 +57,7 @@ CPU_KERNEL(softmax) {
   b.step(&n, "softmax", {x.storage, y.storage}, [=](const Frame& f) {
     const int64_t group = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row));
     parallel_for((rows + group - 1) / group, [&](int64_t t) {
-      check_budget();
+      check_deadline();
       for (int64_t r = t * group; r < std::min(rows, (t + 1) * group); ++r) kernels::table().softmax(floats(f, x) + r * row, floats(f, y) + r * row, row);
     });
   });
@@ -83,7 +83,7 @@ std::string norm(Binder& b, const Node& n, bool rms) {
     const float* beta = bias.storage >= 0 ? floats(f, bias) : nullptr;
     const int64_t group = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, row));
     parallel_for((rows + group - 1) / group, [&](int64_t t) {
-      check_budget();
+      check_deadline();
       for (int64_t r = t * group; r < std::min(rows, (t + 1) * group); ++r) kernels::table().norm(floats(f, x) + r * row, gamma, beta, epsilon, rms, floats(f, y) + r * row, row);
     });
   });
@@ -129,7 +129,7 @@ CPU_KERNEL(attention) {
   const int64_t blocks = (S + kQueries - 1) / kQueries;
   b.step(&n, "attention", used, [=](const Frame& f) {
     parallel_for(B * H * blocks, [&](int64_t task) {
-      check_budget();
+      check_deadline();
       const int64_t s0 = task % blocks * kQueries, h = task / blocks % H, batch = task / (blocks * H), group = h / (H / G);
       const int64_t rows = std::min(kQueries, S - s0);
       const auto at = [](const Placed& p, int64_t i, int64_t j) { return i * p.layout.strides[0] + j * p.layout.strides[1]; };

@@ -33,8 +33,13 @@ bool narrow_float(DType d) { return d == DType::f32 || d == DType::bf16 || d == 
 
 CPU_KERNEL(convolution) {
   const DType t = b.type(n.outputs[0]).dtype;
-  for (const Value v : {n.inputs[0], n.inputs[1], n.outputs[0]})
-    if (!narrow_float(b.type(v).dtype)) return "convolution of " + std::string(info(b.type(v).dtype).name);
+  // Sums in f32, or in i32 for integers.
+  const DType wide = t == DType::i32 ? DType::i32 : DType::f32;
+  for (const Value v : {n.inputs[0], n.inputs[1], n.outputs[0]}) {
+    const DType d = b.type(v).dtype;
+    const bool whole = d == DType::i8 || d == DType::u8 || d == DType::i16 || d == DType::u16 || d == DType::i32;
+    if (wide == DType::i32 ? !whole : !narrow_float(d)) return "convolution of " + std::string(info(d).name);
+  }
   const Ints &in_spatial = n.attrs.ints("input_spatial_dimensions"), &kernel_spatial = n.attrs.ints("kernel_spatial_dimensions"), &out_spatial = n.attrs.ints("output_spatial_dimensions");
   const size_t rank = in_spatial.size();
   if (rank > 3) return "convolution of more than 3 spatial axes";
@@ -56,32 +61,34 @@ CPU_KERNEL(convolution) {
       wp.layout.strides[k + 2] = -wp.layout.strides[k + 2];
     }
   const DType x_type = b.type(n.inputs[0]).dtype;
-  Placed x = b.dense_of(xp, xd, x_type, DType::f32);
-  const Placed w = b.dense_of(wp, wd, b.type(n.inputs[1]).dtype, DType::f32);
+  Placed x = b.dense_of(xp, xd, x_type, wide);
+  const Placed w = b.dense_of(wp, wd, b.type(n.inputs[1]).dtype, wide);
   bool dilated = false;
   for (size_t k = 0; k < rank; ++k) dilated |= at_or(base, k, 1) > 1 && xd[k + 2] > 1;
   if (dilated) {  // zeros between the elements, written once
-    std::vector<int64_t> wide = xd;
+    std::vector<int64_t> spread_dims = xd;
     loops::KernelSpec spec;
     for (size_t k = 0; k < rank; ++k)
-      if (xd[k + 2] > 0) wide[k + 2] = (xd[k + 2] - 1) * at_or(base, k, 1) + 1;
-    Layout to = dense_layout(wide);
+      if (xd[k + 2] > 0) spread_dims[k + 2] = (xd[k + 2] - 1) * at_or(base, k, 1) + 1;
+    Layout to = dense_layout(spread_dims);
     for (size_t k = 0; k < rank; ++k) to.strides[k + 2] *= at_or(base, k, 1);
     for (size_t a = 0; a < xd.size(); ++a) spec.axes.push_back({"n" + std::to_string(a), xd[a], loops::Role::parallel});
-    spec.operands = {{DType::f32, x.layout.strides, x.layout.offset, false}, {DType::f32, to.strides, 0, true}};
-    spec.body.push_back({});
+    spec.operands = {{wide, x.layout.strides, x.layout.offset, false}, {wide, to.strides, 0, true}};
+    loops::Instruction load;
+    load.dtype = wide;
+    spec.body.push_back(load);
     spec.stores.push_back({1, 0});
     const auto program = kernels::BlockProgram::compile(spec);
-    const int64_t bytes = storage_bytes(DType::f32, element_count(wide));
+    const int64_t bytes = storage_bytes(wide, element_count(spread_dims));
     check_room(bytes, "dilated input");
-    const Placed spread{b.fresh(bytes), dense_layout(wide)};
+    const Placed spread{b.fresh(bytes), dense_layout(spread_dims)};
     b.step(&n, "dilate", {x.storage, spread.storage}, [program, from = x.storage, to_storage = spread.storage, bytes](const Frame& f) {
       std::memset(f.base[static_cast<size_t>(to_storage)], 0, static_cast<size_t>(bytes));
       std::byte* const pointers[] = {f.base[static_cast<size_t>(from)], f.base[static_cast<size_t>(to_storage)]};
       program->run(pointers);
     });
     x = spread;
-    xd = wide;
+    xd = spread_dims;
   }
   kernels::ConvolutionShape s;
   s.batch = xd[0];
@@ -98,10 +105,13 @@ CPU_KERNEL(convolution) {
     a.low = k < low.size() ? low[k] : 0;
   }
   const Placed y{b.fresh(storage_bytes(DType::f32, element_count(yd))), dense_layout(yd)};
-  b.step(&n, "convolution", {x.storage, w.storage, y.storage}, [s, x, w, y](const Frame& f) { kernels::convolve(s, floats(f, x), floats(f, w), floats(f, y)); });
+  b.step(&n, "convolution", {x.storage, w.storage, y.storage}, [s, x, w, y, wide](const Frame& f) {
+    if (wide == DType::i32) kernels::convolve<int32_t>(s, pointer<int32_t>(f, x), pointer<int32_t>(f, w), pointer<int32_t>(f, y));
+    else kernels::convolve<float>(s, floats(f, x), floats(f, w), floats(f, y));
+  });
   Placed placed{y.storage, {std::vector<int64_t>(yd.size()), 0}};
   for (size_t k = 0; k < out_order.size(); ++k) placed.layout.strides[static_cast<size_t>(out_order[k])] = y.layout.strides[k];
-  if (t == DType::f32) b.place(n.outputs[0], placed);
+  if (t == wide) b.place(n.outputs[0], placed);
   else b.convert_into(n, placed, DType::f32, n.outputs[0]);
   return "";
 }
