@@ -84,8 +84,14 @@ const OpDef convert{
         },
     .reference = reference,
     .symbolic = [](const OpView& op, std::span<const Dims* const> in, const Type& result) -> std::optional<Dims> {
-      if (!in[0] || is_bool(result.dtype) != is_bool(op.in(0).dtype)) return std::nullopt;
-      return *in[0];
+      if (!in[0]) return std::nullopt;
+      if (!is_bool(result.dtype) || is_bool(op.in(0).dtype)) return *in[0];  // i1 is 0 or 1
+      Dims out;
+      for (const Dim& d : *in[0]) {
+        if (!d.is_constant()) return std::nullopt;
+        out.push_back(d.is(0) ? 0 : 1);
+      }
+      return out;
     },
     .work = per_element({.adds = 1}),
     .cases = {{"f32_to_i32", {{2, 3}}, {{"dtype", DType::i32}}, {}, -9, 9},
