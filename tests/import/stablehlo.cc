@@ -58,7 +58,22 @@ TEST(StableHlo, custom_calls_are_known_or_refused_by_name) {
   const Graph erf = import_text(head + "  %y = stablehlo.custom_call @mhlo.erf(%x) {mhlo.attributes = {}, mhlo.version = 1 : i64} : (tensor<4xf32>) -> tensor<4xf32>\n" + tail, "m");
   ASSERT_EQ(erf.nodes.size(), 1U);
   EXPECT_EQ(erf.nodes[0].op->name, "erf");
-  EXPECT_NE(error_of(head + "  %y = stablehlo.custom_call @lapack_sgetrf_ffi(%x) {backend_config = \"\"} : (tensor<4xf32>) -> tensor<4xf32>\n" + tail).find("target 'lapack_sgetrf_ffi'"), std::string::npos);
+  EXPECT_NE(error_of(head + "  %y = stablehlo.custom_call @lapack_sgetrf_ffi(%x) {backend_config = \"\"} : (tensor<4xf32>) -> tensor<4xf32>\n" + tail).find("custom call @lapack_sgetrf_ffi"), std::string::npos);
+}
+
+TEST(StableHlo, all_unknown_operations_are_reported_together) {
+  const std::string e = error_of(R"(func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = call @f(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = "vendor.a"(%0) : (tensor<4xf32>) -> tensor<4xf32>
+  return %1 : tensor<4xf32>
+}
+func.func private @f(%x: tensor<4xf32>) -> tensor<4xf32> {
+  %0 = stablehlo.custom_call @b(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = "vendor.a"(%0) : (tensor<4xf32>) -> tensor<4xf32>
+  return %1 : tensor<4xf32>
+})");
+  EXPECT_EQ(e, "UnsupportedError m.mlir:3:8: expected operations that Bascule knows, found 'vendor.a'. Export the model for a platform whose lowering uses StableHLO's own operators\n"
+               "m.mlir:7:8: expected operations that Bascule knows, found custom call @b. Export the model for a platform whose lowering uses StableHLO's own operators");
 }
 
 TEST(StableHlo, a_composite_is_its_operator_or_its_decomposition) {

@@ -1,5 +1,6 @@
 // graph/text/parse_dense.cc — dense<...> : tensor<...>: lists, one value for all, bits in hexadecimal.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 
@@ -11,7 +12,15 @@
 namespace bascule::mlir {
 namespace {
 
-int hex_value(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; }
+// Value of a hexadecimal digit, -1 of another character: constants of a model may be gigabytes of them.
+constexpr std::array<int8_t, 256> kHexValues = [] {
+  std::array<int8_t, 256> v{};
+  v.fill(-1);
+  for (int i = 0; i < 10; ++i) v[static_cast<size_t>('0' + i)] = static_cast<int8_t>(i);
+  for (int i = 0; i < 6; ++i) v[static_cast<size_t>('a' + i)] = v[static_cast<size_t>('A' + i)] = static_cast<int8_t>(10 + i);
+  return v;
+}();
+int hex_value(char c) { return kHexValues[static_cast<unsigned char>(c)]; }
 
 std::vector<int64_t> static_dims(const Type& t, const std::string& where) {
   const auto d = constants(t.dims);
@@ -71,7 +80,7 @@ Tensor tensor_from_hex(std::string_view digits, const Type& type, const std::str
   const auto given = static_cast<int64_t>(digits.size() / 2);
   const auto byte_at = [&](int64_t i) {
     const int high = hex_value(digits[static_cast<size_t>(2 * i)]), low = hex_value(digits[static_cast<size_t>(2 * i) + 1]);
-    if (high < 0 || low < 0) fail_file(where, "hexadecimal digits", "'" + escaped(digits.substr(static_cast<size_t>(2 * i), 2)) + "'", "The file is damaged: export it again");
+    if ((high | low) < 0) fail_file(where, "hexadecimal digits", "'" + escaped(digits.substr(static_cast<size_t>(2 * i), 2)) + "'", "The file is damaged: export it again");
     return static_cast<uint64_t>(high * 16 + low);
   };
   const bool packed_bools = is_bool(t) && given == (n + 7) / 8 && given != n;

@@ -23,15 +23,6 @@ std::string_view dialect_of(std::string_view name) {
 }
 std::string_view operator_of(std::string_view name) { return name.substr(name.find('.') + 1); }
 
-// The operator that an operation of StableHLO's text means.
-const OpDef* find_operator(std::string_view name) {
-  const std::string_view dialect = dialect_of(name);
-  const OpDef* def = OpRegistry::find(operator_of(name));
-  if (!def) return nullptr;
-  const bool theirs = dialect == "stablehlo" || dialect == "chlo" || dialect == "mhlo";
-  return (theirs ? def->dialect != "bascule" : def->dialect == dialect) ? def : nullptr;
-}
-
 const AttrDef* find_attr(const OpDef& def, std::string_view name) {
   const auto at = std::find_if(def.attrs.begin(), def.attrs.end(), [&](const AttrDef& a) { return a.name == name; });
   return at == def.attrs.end() ? nullptr : &*at;
@@ -43,6 +34,14 @@ const char* describe(Kind k) {
 }
 
 }  // namespace
+
+const OpDef* find_operator(std::string_view name) {
+  const std::string_view dialect = dialect_of(name);
+  const OpDef* def = OpRegistry::find(operator_of(name));
+  if (!def) return nullptr;
+  const bool theirs = dialect == "stablehlo" || dialect == "chlo" || dialect == "mhlo";
+  return (theirs ? def->dialect != "bascule" : def->dialect == dialect) ? def : nullptr;
+}
 
 bool changes_no_value(std::string_view name) {
   constexpr std::string_view kPrefixes[] = {"sdy.", "jax.", "tf.", "tf_saved_model.", "tf_saved_model_", "ml_program.", "xla.", "xla_", "torch.", "iree.", "_xla_", "bascule.name", "bascule.present"};

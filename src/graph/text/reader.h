@@ -77,6 +77,9 @@ class Reader {
   int64_t operations_ = 0;
 };
 
+// The operator that an operation's name means ("stablehlo.add", "bascule.softmax"); nullptr if we have none.
+const OpDef* find_operator(std::string_view name);
+
 // Attributes of a source framework or of distribution that change no value ("mhlo.sharding", "jax.result_info").
 bool changes_no_value(std::string_view attribute);
 

@@ -10,6 +10,29 @@ namespace bascule::stablehlo {
 using mlir::AttributeSyntax;
 using mlir::OperationSyntax;
 
+namespace {
+
+// Where data lies and how it is laid out: the values stay.
+bool is_identity(std::string_view target) {
+  constexpr std::string_view kIdentities[] = {"Sharding", "annotate_device_placement", "LayoutConstraint", "xla.sdy.FuncResultSharding", "xla.sdy.GlobalToLocalShape", "MoveToHost", "MoveToDevice", "PinToDevice", "tf.SharedCustomCall"};
+  return std::find(std::begin(kIdentities), std::end(kIdentities), target) != std::end(kIdentities);
+}
+
+// "mhlo.erf" and its kind: an operator in its own right since. nullptr for others.
+const OpDef* later_operator(std::string_view target) {
+  for (const std::string_view prefix : {"mhlo.", "chlo.", "stablehlo.dynamic_"}) {
+    if (!target.starts_with(prefix)) continue;
+    const std::string_view name = target.substr(prefix.size());
+    const OpDef* def = OpRegistry::find(name == "topk" ? "top_k" : name);
+    if (def && def->dialect != "bascule") return def;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool knows_custom_call(std::string_view target) { return is_identity(target) || target == "shape_assertion" || later_operator(target); }
+
 std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
   if (op.name == "sdy.sharding_constraint") return operands;
   if (op.name != "stablehlo.custom_call") return std::nullopt;
@@ -17,9 +40,7 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
   if (!target_attribute) r.fail(op.at, "a custom_call with call_target_name", "none");
   const std::string& target = target_attribute->text;
 
-  // Where data lies and how it is laid out: the values stay.
-  constexpr std::string_view kIdentities[] = {"Sharding", "annotate_device_placement", "LayoutConstraint", "xla.sdy.FuncResultSharding", "xla.sdy.GlobalToLocalShape", "MoveToHost", "MoveToDevice", "PinToDevice", "tf.SharedCustomCall"};
-  if (std::find(std::begin(kIdentities), std::end(kIdentities), target) != std::end(kIdentities) && operands.size() == op.result_types.size()) {
+  if (is_identity(target) && operands.size() == op.result_types.size()) {
     for (size_t i = 0; i < operands.size(); ++i)
       if (!compatible(r.builder().type(operands[i]), op.result_types[i].type))
         r.unsupported(op.at, "a custom call that keeps its operand's type", "@" + escaped(target) + " to " + op.result_types[i].type.text(), "Export the model for one device");
@@ -27,16 +48,10 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
   }
   if (target == "shape_assertion" && op.result_types.empty()) return Values{};  // a check of input shapes, which the runtime makes itself
 
-  // "mhlo.erf" and its kind: an operator in its own right since.
-  const auto dialect_free = [&](std::string_view prefix) { return target.starts_with(prefix) ? std::string_view(target).substr(prefix.size()) : std::string_view(); };
-  std::string_view name = dialect_free("mhlo.");
-  if (name.empty()) name = dialect_free("chlo.");
-  if (name.empty()) name = dialect_free("stablehlo.dynamic_");
-  if (name == "topk") name = "top_k";
-  if (const OpDef* def = name.empty() ? nullptr : OpRegistry::find(name); def && def->dialect != "bascule") {
+  if (const OpDef* def = later_operator(target)) {
     OperationSyntax plain;
     plain.at = op.at;
-    plain.name = std::string(name);
+    plain.name = std::string(def->name);
     plain.result_types = op.result_types;
     Values given = operands;
     if (const AttributeSyntax* a = mlir::find(op.attributes, "mhlo.attributes"); a && a->kind == AttributeSyntax::Kind::dict)

@@ -45,6 +45,41 @@ std::string path_name(const std::string& path) {
   return out.empty() ? path : out;
 }
 
+// Every operation that can be reached from `entry` and that nothing here knows, reported together.
+void refuse_unknown(const mlir::ModuleSyntax& module, const mlir::FunctionSyntax& entry, const mlir::Lines& lines, const std::string& file) {
+  constexpr size_t kMostReported = 100;
+  std::vector<Problem> problems;
+  std::set<std::string> named, seen{entry.name};
+  std::vector<const mlir::FunctionSyntax*> work{&entry};
+  const auto visit = [&](const mlir::AttributeSyntax* function) {
+    if (!function || !seen.insert(function->text).second) return;
+    if (const mlir::FunctionSyntax* f = module.function(function->text)) work.push_back(f);
+  };
+  const auto look = [&](const auto& self, const mlir::RegionSyntax& region) -> void {
+    for (const mlir::OperationSyntax& op : region.operations) {
+      for (const mlir::RegionSyntax& inner : op.regions) self(self, inner);
+      const mlir::AttributeSyntax* target = op.name == "stablehlo.custom_call" ? mlir::find(op.attributes, "call_target_name") : nullptr;
+      if (op.name == "call" || op.name == "func.call") visit(mlir::find(op.attributes, "callee"));
+      if (op.name == "stablehlo.composite") {
+        const mlir::AttributeSyntax* name = mlir::find(op.attributes, "name");
+        if (name && !mlir::find_operator(name->text)) visit(mlir::find(op.attributes, "decomposition"));
+      }
+      const bool known = target ? knows_custom_call(target->text) : knows_operation(op.name);
+      const std::string what = target ? "custom call @" + escaped(target->text) : "'" + escaped(op.name) + "'";
+      if (known || !named.insert(what).second || problems.size() >= kMostReported) continue;
+      const bool callback = target && target->text.find("callback") != std::string::npos;
+      problems.push_back({file + ":" + lines.text(op.at), "operations that Bascule knows", what,
+                          callback ? "Export the model without Python callbacks" : "Export the model for a platform whose lowering uses StableHLO's own operators"});
+    }
+  };
+  while (!work.empty()) {
+    const mlir::FunctionSyntax* f = work.back();
+    work.pop_back();
+    look(look, f->body);
+  }
+  if (!problems.empty()) throw Error(ErrorKind::unsupported, std::move(problems));
+}
+
 }  // namespace
 
 Graph import_text(std::string_view text, const std::string& file, const ImportOptions& options) {
@@ -55,6 +90,7 @@ Graph import_text(std::string_view text, const std::string& file, const ImportOp
   const mlir::FunctionSyntax* entry = module.function(options.entry);
   if (!entry && options.entry == "main" && module.functions.size() == 1) entry = &module.functions[0];
   if (!entry) fail_file(file, "a function @" + escaped(options.entry), "none of that name", "Export the model again, with an entry function");
+  refuse_unknown(module, *entry, lines, file);
   Operations operations;
   mlir::ReadOptions read;
   read.file = file;

@@ -15,4 +15,8 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const mlir::OperationSyn
 std::optional<Values> read_quantized(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);    // any with a quantised type
 std::optional<Values> read_convenience(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);  // dot, chlo.broadcast_*, ...
 
+// Whether an operation of this name, or a custom call of this target, can become operators (if its attributes and types fit).
+bool knows_operation(std::string_view name);
+bool knows_custom_call(std::string_view target);
+
 }  // namespace bascule::stablehlo
