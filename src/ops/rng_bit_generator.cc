@@ -133,7 +133,7 @@ const OpDef rng_bit_generator{
       if (is_three_fry(call.op)) {
         state[1] = three_fry_bits(y, state[0], state[1]);
       } else {
-        std::array<uint64_t, 2> counter{state[1], state.size() > 2 ? state[2] : 0};
+        std::array<uint64_t, 2> counter{state[1], state.size() > 2 ? state[2] : state[0]};  // of two words, XLA takes the key as the high half
         philox_bits(y, state[0], counter);
         state[1] = counter[0];
         if (state.size() > 2) state[2] = counter[1];

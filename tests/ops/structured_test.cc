@@ -151,6 +151,15 @@ TEST(RngBitGenerator, philox_known_answer) {  // Random123's vector: counter and
   EXPECT_EQ(out[0].tensor().ints(), (std::vector<int64_t>{-1, 0, 0}));
 }
 
+TEST(RngBitGenerator, philox_of_two_words_as_xla_draws_it) {  // jax.lax.rng_bit_generator of [5, 6] and of the words 0, 7, 0, 9
+  const Attrs attrs{{"rng_algorithm", std::string("DEFAULT")}, {"dims", Dims{3}}, {"dtype", DType::u64}};
+  const HostValues out = run("rng_bit_generator", {Tensor::from_ints(DType::u64, {2}, std::vector<int64_t>{5, 6})}, attrs);
+  EXPECT_EQ(out[0].tensor().ints(), (std::vector<int64_t>{5, 8}));
+  EXPECT_EQ(out[1].tensor().ints(), (std::vector<int64_t>{6310486494748335451, 8159586446766182419, static_cast<int64_t>(14169269631707533809u)}));
+  const Tensor bytes = run("rng_bit_generator", {Tensor::from_ints(DType::u32, {4}, std::vector<int64_t>{0, 7, 0, 9})}, {{"rng_algorithm", std::string("PHILOX")}, {"dims", Dims{5}}, {"dtype", DType::u8}})[1].tensor();
+  EXPECT_EQ(bytes.ints(), (std::vector<int64_t>{4, 204, 207, 76, 67}));
+}
+
 TEST(Fft, real_transform_and_its_inverse_agree) {
   const Tensor x = f32({1, 6}, {1, 2, 3, 4, -5, 0.5});
   const Tensor X = first(run("fft", {x}, {{"fft_type", std::string("RFFT")}, {"fft_length", Dims{6}}}));
