@@ -3,6 +3,7 @@
 
 #include "base/budget.h"
 #include "ops/rules.h"
+#include "ops/sample.h"
 #include "ops/walk.h"
 #include "ops/window.h"
 
@@ -105,6 +106,49 @@ HostValues deform_conv_reference(const Call& call) {
   return one(std::move(y));
 }
 
+// Columns of sampled values, as many as taps, times the kernel.
+Values deform_conv_decompose(Builder& b, const OpView& op, std::span<const Value> in) {
+  const Geometry g = read(op);
+  const Value x = in[0], w = in[1], offset = in[2];
+  const int64_t group = op.attrs.integer("group"), offset_group = op.attrs.integer("offset_group");
+  const size_t axes = g.axes.size();
+  Dim taps = 1;
+  for (const WindowAxis& a : g.axes) taps = taps * a.size;
+  const DType t = b.dtype(x), wide = t == DType::f64 ? DType::f64 : DType::f32;
+  const Dim N = b.dim(x, 0), C = b.dim(x, 1), M = b.dim(w, 0), rows = N * Dim(offset_group);
+  const Dims out(g.out.begin() + 2, g.out.end());
+  const auto with_points = [&](Dims d) {
+    d.insert(d.end(), out.begin(), out.end());
+    return d;
+  };
+  const Value shift = b.convert(b.reshape(offset, with_points({rows, taps, Dim(static_cast<int64_t>(axes))})), wide);
+  const Dims points = with_points({rows, taps});
+  Values at;
+  for (size_t i = 0; i < axes; ++i) {  // position * stride - padding + tap * dilation + offset
+    const WindowAxis& a = g.axes[i];
+    Dim inner = 1;
+    for (size_t j = i + 1; j < axes; ++j) inner = inner * g.axes[j].size;
+    const Value along = b.remainder(b.divide(b.iota(DType::i64, {taps}, 0), b.size(inner)), b.size(a.size));
+    const Value taps_at = b.broadcast_in_dim(b.convert(b.multiply(along, static_cast<double>(a.dilation)), wide), points, {1});
+    const Value steps = b.multiply(b.iota(wide, points, static_cast<int64_t>(i) + 2), static_cast<double>(a.stride));
+    const Value base = b.subtract(b.add(taps_at, steps), b.convert(b.size(a.low), wide));
+    const auto k = static_cast<int64_t>(i);
+    at.push_back(b.add(base, b.reshape(b.slice_axis(shift, 2, k, k + 1), points)));
+  }
+  Dims grouped{rows, Dim::floor_div(C, offset_group)};
+  grouped.insert(grouped.end(), b.dims(x).begin() + 2, b.dims(x).end());
+  Value columns = sample_image(b, b.convert(b.reshape(x, grouped), wide), at, Sampling{Neighbours::linear, Outside::zeros, false});  // rows x C/og x taps x out
+  if (op.has(4)) columns = b.multiply(columns, b.convert(b.reshape(in[4], with_points({rows, Dim(1), taps})), wide));
+  // [g, M/g, C/g * taps] x [N, g, C/g * taps, positions]
+  const Dim each = Dim::floor_div(C, group) * taps;
+  const Value lhs = b.reshape(b.convert(w, wide), {Dim(group), Dim::floor_div(M, group), each});
+  const Value rhs = b.reshape(columns, {N, Dim(group), each, product(out)});
+  Value y = b.transpose(b.dot_general(lhs, rhs, {0}, {1}, {2}, {2}), {2, 0, 1, 3});
+  y = b.reshape(y, g.out);
+  if (op.has(3)) y = b.add(y, b.broadcast_in_dim(b.convert(in[3], wide), g.out, {1}));
+  return {b.convert(y, t)};
+}
+
 }  // namespace
 
 const OpDef deform_conv{
@@ -120,6 +164,7 @@ const OpDef deform_conv{
               {"offset_group", AttrKind::integer, false, int64_t{1}}},
     .type = [](const OpView& op) { return std::vector<Type>{Type::tensor(op.in(0).dtype, read(op).out)}; },
     .reference = deform_conv_reference,
+    .decompose = deform_conv_decompose,
     .work =
         [](const OpView& op, std::span<const Type> results) {
           Work w;

@@ -4,6 +4,7 @@
 
 #include "base/budget.h"
 #include "ops/rules.h"
+#include "ops/sample.h"
 #include "ops/walk.h"
 
 namespace bascule::ops {
@@ -112,6 +113,24 @@ HostValues grid_sample_reference(const Call& call) {
   return one(std::move(y));
 }
 
+Values grid_sample_decompose(Builder& b, const OpView& op, std::span<const Value> in) {
+  const Value x = in[0], grid = in[1];
+  const int64_t axes = b.rank(x) - 2;
+  const std::string &mode = op.attrs.text("mode"), &padding = op.attrs.text("padding_mode");
+  const bool align = op.attrs.flag("align_corners");
+  const Sampling s{mode == "nearest" ? Neighbours::nearest : mode == "cubic" ? Neighbours::cubic : Neighbours::linear,
+                    padding == "border" ? Outside::border : padding == "reflection" ? Outside::reflection : Outside::zeros, align};
+  const DType wide = b.dtype(grid) == DType::f64 || b.dtype(x) == DType::f64 ? DType::f64 : DType::f32;
+  const Dims points(b.dims(grid).begin(), b.dims(grid).end() - 1);
+  Values at;
+  for (int64_t i = 0; i < axes; ++i) {  // the grid names the innermost axis first
+    const Value g = b.convert(b.reshape(b.slice_axis(grid, -1, axes - 1 - i, axes - i), points), wide);
+    const Value length = b.convert(b.size(b.dim(x, i + 2)), wide);
+    at.push_back(align ? b.multiply(b.divide(b.add(g, 1), 2), b.subtract(length, 1)) : b.divide(b.subtract(b.multiply(b.add(g, 1), length), 1), 2));
+  }
+  return {sample_image(b, x, at, s)};
+}
+
 Attrs how(std::string_view mode, std::string_view padding, bool align) { return {{"mode", std::string(mode)}, {"padding_mode", std::string(padding)}, {"align_corners", align}}; }
 
 }  // namespace
@@ -136,6 +155,7 @@ const OpDef grid_sample{
           return std::vector<Type>{Type::tensor(x.dtype, dims)};
         },
     .reference = grid_sample_reference,
+    .decompose = grid_sample_decompose,
     .work = per_element({.multiply_adds = 4, .adds = 8}),
     .cases = {{.name = "linear", .shapes = {{2, 3, 5, 6}, {2, 4, 3, 2}}, .attrs = how("linear", "zeros", false), .low = -1.2, .high = 1.2},
               {.name = "nearest_border", .shapes = {{1, 2, 5, 6}, {1, 4, 3, 2}}, .attrs = how("nearest", "border", false), .low = -1.5, .high = 1.5},

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "import/onnx/sample.h"
 #include "import/onnx/window.h"
 
 namespace bascule::onnx {
@@ -166,61 +165,13 @@ Value conv_transpose(NodeContext& n, Builder& b) {
   return add_bias(n, b, convolution(b, x, w, c), 2);
 }
 
-// y[n, m, o] = sum over c, k of w[m, c, k] * mask[n, k, o] * x[n, c, o * stride - pad + k * dilation + offset[n, k, o]], bilinear, 0 outside
 Value deform_conv(NodeContext& n, Builder& b) {
-  const Value x = n.in(0), w = n.in(1), offset = n.in(2);
-  const int64_t group = group_of(n), offset_group = n.integer("offset_group", 1);
+  const Value x = n.in(0), w = n.in(1);
+  const int64_t offset_group = n.integer("offset_group", 1), group = group_of(n);
   if (offset_group < 1) n.fail("offset_group >= 1", std::to_string(offset_group));
-  const Dims kernel = kernel_of(n, b, x, w);
-  const size_t axes = kernel.size();
-  const Window win = read_window(n, b, x, kernel);
-  const auto k = constants(kernel);
-  if (!k) throw NeedsRun{1, false};  // its taps are laid out one by one
-  int64_t taps = 1;
-  for (const int64_t v : *k) taps *= v;
-  if (taps > 4096) n.unsupported("a kernel of at most 4,096 taps", std::to_string(taps), "Use a smaller kernel");
-  const DType t = b.dtype(x);
-  const DType wide = t == DType::f64 ? DType::f64 : DType::f32;
-  // Offsets: N x (offset_group * taps * axes) x out. Per offset group the batch is N * offset_group.
-  const Dim N = b.dim(x, 0), C = b.dim(x, 1);
-  if (b.rank(offset) != b.rank(x)) n.fail("offset of the rank of X", b.type(offset).text());
-  const Dims out(b.dims(offset).begin() + 2, b.dims(offset).end());
-  const Dim rows = N * Dim(offset_group);
-  Dims o{rows, Dim(taps), Dim(static_cast<int64_t>(axes))};
-  o.insert(o.end(), out.begin(), out.end());
-  const Value shift = b.convert(b.reshape(offset, o), wide);
-  Dims points{rows, Dim(taps)};
-  points.insert(points.end(), out.begin(), out.end());
-  Values at;
-  for (size_t i = 0; i < axes; ++i) {
-    // base[tap, o] = o_i * stride - pad + tap_i * dilation
-    Ints tap(static_cast<size_t>(taps));
-    int64_t inner = 1;
-    for (size_t j = i + 1; j < axes; ++j) inner *= (*k)[j];
-    for (int64_t q = 0; q < taps; ++q) tap[static_cast<size_t>(q)] = q / inner % (*k)[i] * win.dilations[i];
-    const Value taps_at = b.broadcast_in_dim(b.convert(b.ints(tap), wide), points, {1});
-    const Value steps = b.multiply(b.iota(wide, points, static_cast<int64_t>(i) + 2), static_cast<double>(win.strides[i]));
-    const Value base = b.subtract(b.add(taps_at, steps), b.convert(b.size(win.low[i]), wide));
-    at.push_back(b.add(base, b.reshape(b.slice_axis(shift, 2, static_cast<int64_t>(i), static_cast<int64_t>(i) + 1), points)));
-  }
-  Dims grouped{rows, Dim::floor_div(C, offset_group)};
-  grouped.insert(grouped.end(), b.dims(x).begin() + 2, b.dims(x).end());
-  Value columns = sample(b, b.convert(b.reshape(x, grouped), wide), at, Sampling{Taps::linear, Outside::zeros, false});  // rows x C/og x taps x out
-  if (n.has(4)) {
-    Dims m{rows, Dim(1), Dim(taps)};
-    m.insert(m.end(), out.begin(), out.end());
-    columns = b.multiply(columns, b.convert(b.reshape(n.in(4), m), wide));
-  }
-  // [N, g, C/g * taps, out] x [g, M/g, C/g * taps] -> [g, N, out, M/g]
-  const Dim M = b.dim(w, 0), per_group = Dim::floor_div(C, group) * Dim(taps), positions = product(out);
-  const Value lhs = b.reshape(columns, {N, Dim(group), per_group, positions});
-  const Value rhs = b.reshape(b.convert(w, wide), {Dim(group), Dim::floor_div(M, group), per_group});
-  Value y = b.dot_general(rhs, lhs, {0}, {1}, {2}, {2});  // g x M/g x N x positions
-  y = b.transpose(y, {2, 0, 1, 3});
-  Dims result{N, M};
-  result.insert(result.end(), out.begin(), out.end());
-  y = b.convert(b.reshape(y, result), t);
-  return add_bias(n, b, y, 3);
+  const Window win = read_window(n, b, x, kernel_of(n, b, x, w));
+  return b.op("deform_conv", {x, w, n.in(2), n.in_or_none(3), n.in_or_none(4)},
+              {{"window_strides", win.strides}, {"padding_low", win.low}, {"padding_high", win.high}, {"rhs_dilation", win.dilations}, {"group", group}, {"offset_group", offset_group}});
 }
 
 }  // namespace
