@@ -49,6 +49,7 @@ Value Builder::input(Type t, std::string input_name) { return graph_.add_input(s
 Value Builder::constant(Tensor t) { return op("constant", {}, {{"value", std::move(t)}}); }
 
 Value Builder::sizes(const Dims& d, DType t) {
+  if (is_string(t)) fail("an integer element type", "string");
   if (const auto c = constants(d)) return ints(*c, t);
   return op("dims", {}, {{"dims", d}, {"dtype", t}});
 }
@@ -208,6 +209,7 @@ Value OpenRegion::capture(Value outer) {
 Value Builder::as_value(const Operand& x, const Operand& other) {
   if (x.value) return x.value;
   if (!other.value) fail_internal(where, "at least one value among the operands", "numbers");
+  if (is_string(dtype(other.value))) fail("an operand of numbers", type(other.value).text());
   return constant_like(x.number, dtype(other.value));
 }
 
@@ -274,6 +276,7 @@ Value Builder::slice(Value x, const Dims& start, const Dims& limit, const Ints& 
 }
 
 Value Builder::slice_axis(Value x, int64_t axis, const Dim& start, const Dim& limit, int64_t stride) {
+  if (axis < -rank(x) || axis >= rank(x)) fail("an operand with axis " + std::to_string(axis), type(x).text());
   const auto a = static_cast<size_t>(axis < 0 ? axis + rank(x) : axis);
   Dims low(dims(x).size(), Dim(0)), high = dims(x);
   Ints strides(low.size(), 1);

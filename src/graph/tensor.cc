@@ -119,8 +119,18 @@ Tensor Tensor::from_strings(std::vector<int64_t> dims, std::vector<std::string> 
   out.storage_->strings = std::move(values);
   return out;
 }
-Tensor Tensor::scalar(DType t, double value) { return from_doubles(t, {}, std::span(&value, 1)); }
-Tensor Tensor::scalar_int(DType t, int64_t value) { return from_ints(t, {}, std::span(&value, 1)); }
+// Importers make constants like their operands: one of strings is the caller's or the file's mistake.
+static void require_number(DType t) {
+  if (is_string(t)) fail_usage("a constant like an operand", "an operand of numbers", "strings", "Check the element types of the operator's inputs");
+}
+Tensor Tensor::scalar(DType t, double value) {
+  require_number(t);
+  return from_doubles(t, {}, std::span(&value, 1));
+}
+Tensor Tensor::scalar_int(DType t, int64_t value) {
+  require_number(t);
+  return from_ints(t, {}, std::span(&value, 1));
+}
 Tensor Tensor::vector_int(std::span<const int64_t> values, DType t) { return from_ints(t, {static_cast<int64_t>(values.size())}, values); }
 
 std::vector<double> Tensor::doubles() const {

@@ -12,6 +12,7 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // [B, S, H * D] -> [B, H, S, D]
 Value split_heads(NodeContext& n, Builder& b, Value x, int64_t heads) {
+  if (b.rank(x) != 3) n.fail("an operand of rank 3", b.type(x).text());
   if (heads < 1) n.fail("a number of heads >= 1", std::to_string(heads));
   const Dim width = b.dim(x, 2);
   if (width.is_constant() && width.value() % heads != 0) n.fail("a last axis that divides into " + std::to_string(heads) + " heads", b.type(x).text());
@@ -194,6 +195,7 @@ Results linear_attention(NodeContext& n, Builder& b) {
   const Dim B = b.dim(query, 0), T = b.dim(query, 1);
   // [B, T, H * D] -> [T, B, H, D]
   const auto steps = [&](Value v, int64_t count) {
+    if (b.rank(v) != 3) n.fail("operands of rank 3", b.type(v).text());
     const Dim width = b.dim(v, 2);
     return b.transpose(b.reshape(b.convert(v, wide), {b.dim(v, 0), b.dim(v, 1), Dim(count), Dim::floor_div(width, count)}), {1, 0, 2, 3});
   };
@@ -202,6 +204,7 @@ Results linear_attention(NodeContext& n, Builder& b) {
   Value decay, beta;
   if (gated) decay = steps(n.in(4), heads);  // one for each head, or for each of its key dimensions
   if (delta) {
+    if (b.rank(n.in(5)) != 3) n.fail("a beta of rank 3", b.type(n.in(5)).text());
     if (!b.dim(n.in(5), 2).is_constant()) throw NeedsRun{5, false};  // one rate for all heads, or one each
     beta = steps(n.in(5), b.dim(n.in(5), 2).is(1) ? 1 : heads);
   }

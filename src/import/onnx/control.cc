@@ -198,6 +198,8 @@ ONNX_OP(Scan, 8) {
   const Ints directions_in = directions(n, "directions", xs.size());
   const size_t rows = body_rows(n, states.size());
   if (n.has(0)) n.unsupported("Scan_8 without sequence_lens", "sequence_lens", "Pad the sequences and mask inside the body, or export with opset 9 or later");
+  for (const Value x : xs)
+    if (b.rank(x) < 2) n.fail("scanned inputs [batch, sequence, ...]", b.type(x).text());
   const Dim batch = b.dim(xs[0], 0), length = common_length(n, b, xs, Ints(xs.size(), 1));
   OpenRegion outer(b, "batch");
   const Value i = outer.argument(Type::tensor(DType::i64, {})), go = outer.argument(Type::tensor(DType::i1, {}));

@@ -2,6 +2,8 @@
 #include "import/onnx/graph_importer.h"
 
 #include <algorithm>
+#include <new>
+#include <stdexcept>
 
 #include "base/error.h"
 
@@ -281,6 +283,10 @@ Values GraphImporter::run(const std::vector<std::string_view>& outputs) {
     } catch (const NodeSkipped&) {
       poison(node);
       ++frames_[top].next;
+    } catch (const std::length_error&) {
+      b_.fail("attributes and shapes that lists of a sane length hold", "a longer or negative one");
+    } catch (const std::bad_alloc&) {
+      fail_capacity(b_.where, "memory from the system", "none left", "Use smaller attributes and constants");
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::unsupported) throw;  // the file contradicts itself: nothing after it can be trusted
       problems_.insert(problems_.end(), e.problems().begin(), e.problems().end());

@@ -20,6 +20,7 @@ Value from_end(Builder& b, Value indices, const Dim& extent) {
 
 Value take(Builder& b, Value x, Value indices, int64_t axis) {
   const int64_t rank = b.rank(x), index_rank = b.rank(indices);
+  if (axis >= rank) b.fail("data with axis " + std::to_string(axis), b.type(x).text());
   Dims sizes = b.dims(x);
   sizes[static_cast<size_t>(axis)] = 1;
   Ints offset;
@@ -50,6 +51,7 @@ Value full_indices(Builder& b, Value indices, int64_t axis) {
 
 Value take_along(Builder& b, Value x, Value indices, int64_t axis) {
   const int64_t rank = b.rank(x);
+  if (axis >= rank || b.rank(indices) != rank) b.fail("data and indices of one rank with axis " + std::to_string(axis), b.type(x).text() + " and " + b.type(indices).text());
   Dims limit = b.dims(indices);
   limit[static_cast<size_t>(axis)] = b.dim(x, axis);
   x = b.slice(x, Dims(limit.size(), Dim(0)), limit, Ints(limit.size(), 1));

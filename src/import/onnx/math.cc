@@ -292,6 +292,7 @@ ONNX_OP(IsInf, 10) {
   const Value x = n.in(0);
   const DType t = b.dtype(x);
   const bool negative = n.flag("detect_negative", true), positive = n.flag("detect_positive", true);
+  if (!is_float(t)) n.fail("floats", b.type(x).text());
   if (!float_info(t).has_inf || (!negative && !positive)) return b.full(b.dims(x), DType::i1, 0);
   constexpr double kInf = std::numeric_limits<double>::infinity();
   if (negative && positive) return b.compare(b.abs(x), kInf, "EQ");

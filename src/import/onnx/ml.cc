@@ -49,6 +49,7 @@ Value post_transform(const NodeContext& n, Value scores, const std::string& tran
 
 Value row_arg_max(Builder& b, Value scores, Value valid) {
   const Dims d = b.dims(scores);
+  if (!is_float(b.dtype(scores))) b.fail("scores of a float type", b.type(scores).text());
   if (valid) scores = b.select(valid, scores, -float_info(b.dtype(scores)).largest);
   Value best = b.compare(scores, b.reduce("maximum", scores, {1}, true), "EQ");
   if (valid) best = b.logical_and(best, valid);

@@ -666,7 +666,7 @@ ONNX_OP(Trilu, 14) {
   const Value k = n.has(1) ? scalar(b, n.in(1)) : b.constant(Tensor::scalar_int(DType::i64, 0));
   const Value diagonal = b.subtract(b.iota(DType::i64, matrix, 1), b.iota(DType::i64, matrix, 0));
   const Value keep = b.compare(diagonal, k, upper ? "GE" : "LE");
-  return b.select(keep, x, b.full({}, b.dtype(x), 0));
+  return b.select(keep, x, b.constant(Tensor(b.dtype(x), {})));  // 0, or an empty string
 }
 
 ONNX_OP(CumSum, 11) { return cumulative(b, "add", n.in(0), n.axis(n.constant(1), b.rank(n.in(0))), n.flag("exclusive", false), n.flag("reverse", false)); }

@@ -15,6 +15,7 @@ Value activation(const NodeContext& n, Value x, const std::string& name, const N
   if (name == "Tanh") return b.tanh(x);
   if (name == "Sigmoid") return b.logistic(x);
   if (name == "LeakyRelu") return b.select(b.compare(x, 0, "LT"), b.multiply(x, param(0, 0.01)), x);
+  if (name == "Clip" && !is_float(b.dtype(x))) b.fail("floats", b.type(x).text());
   if (name == "Clip") return b.minimum(b.maximum(x, param(0, -float_info(b.dtype(x)).largest)), param(1, float_info(b.dtype(x)).largest));
   if (name == "HardSigmoid") return b.minimum(b.maximum(b.add(b.multiply(x, param(0, 0.2)), param(1, 0.5)), 0), 1);
   n.unsupported("activation Relu, Tanh, Sigmoid, LeakyRelu, Clip or HardSigmoid", "'" + name + "'", "Export the activation as a node of its own");
@@ -53,6 +54,7 @@ Value quantized(Builder& b, Value x, Value scale, Value zero, DType t) {
 Value along(Builder& b, Value v, int64_t axis, int64_t rank) {
   if (b.rank(v) != 1) return v;
   if (b.dim(v, 0).is(1)) return b.reshape(v, {});
+  if (axis >= rank) b.fail("a scale and zero point of one element", b.type(v).text());
   Dims d(static_cast<size_t>(rank), Dim(1));
   d[static_cast<size_t>(axis)] = b.dim(v, 0);
   return b.reshape(v, d);

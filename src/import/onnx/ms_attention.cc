@@ -196,8 +196,10 @@ ONNX_MS_OP(MultiHeadAttention, 1) {
       keys_ready = b.rank(k) == 4;
     }
   }
+  if (b.rank(q) != 3 || (b.rank(k) != 3 && !keys_ready)) n.fail("query and key of rank 3 (packed: 5)", b.type(q).text() + " and " + b.type(k).text());
   if (n.has(3)) {
     const Value bias = n.in(3);
+    if (b.rank(bias) != 1) n.fail("a bias of rank 1", b.type(bias).text());
     const Dim width = b.dim(q, 2), all = b.dim(bias, 0), kw = keys_ready ? width : b.dim(k, 2);
     q = b.add(q, b.slice_axis(bias, 0, 0, width));
     if (!keys_ready) {
@@ -208,6 +210,7 @@ ONNX_MS_OP(MultiHeadAttention, 1) {
   Attend a{.q = split_heads(n, q, heads), .k = keys_ready ? k : split_heads(n, k, heads), .v = keys_ready ? v : split_heads(n, v, heads), .scale = scale};
   Dim before(0);
   if (n.has(6)) {
+    if (b.rank(n.in(6)) != 4) n.fail("a past key of rank 4", b.type(n.in(6)).text());
     before = b.dim(n.in(6), 2);
     a.k = b.concatenate({n.in(6), a.k}, 2);
     a.v = b.concatenate({n.in(7), a.v}, 2);
@@ -236,6 +239,7 @@ ONNX_MS_OP(GroupQueryAttention, 1) {
     k = n.in(1);
     v = n.in(2);
   } else {
+    if (b.rank(q) != 3) n.fail("packed query, key and value of rank 3", b.type(q).text());
     const Dim head = Dim::floor_div(b.dim(q, 2), Dim(heads + 2 * shared)), qw = head * Dim(heads), kw = head * Dim(shared);
     k = b.slice_axis(q, 2, qw, qw + kw);
     v = b.slice_axis(q, 2, qw + kw, qw + kw + kw);
@@ -250,12 +254,14 @@ ONNX_MS_OP(GroupQueryAttention, 1) {
   const Value at = b.add(b.reshape(past, {batch, Dim(1)}), b.iota(DType::i64, {Dim(1), rows}, 1));  // [B, S]: the place of each new token
   if (rotate) {
     const Rotary r{n.in(7), n.in(8), interleaved};
+    if (b.rank(r.cos) != 2 || b.rank(r.sin) != 2) n.fail("cos and sin caches of rank 2", b.type(r.cos).text() + " and " + b.type(r.sin).text());
     const Value positions = n.has(9) ? n.in(9) : at;
     q = r.of(b, q, positions);
     k = r.of(b, k, positions);
   }
   Dim keys = rows;
   if (n.has(3)) {  // a shared buffer is longer than the keys in use; an own one is as long as past and new ones together
+    if (b.rank(n.in(3)) != 4 || b.rank(n.in(4)) != 4) n.fail("a past key and value of rank 4", b.type(n.in(3)).text() + " and " + b.type(n.in(4)).text());
     const Dim held = b.dim(n.in(3), 2);
     keys = Dim::max(held, n.size(6));
     // source of present key t: past key t, or new key t - past
@@ -291,6 +297,7 @@ ONNX_MS_OP(RotaryEmbedding, 1) {
   n.ignore("scale");  // ONNX Runtime reads and does not use it
   n.ignore("is_packed_batching");
   const bool flat = b.rank(x) == 3;
+  if (b.rank(r.cos) != 2 || b.rank(r.sin) != 2) n.fail("cos and sin caches of rank 2", b.type(r.cos).text() + " and " + b.type(r.sin).text());
   if (!flat && b.rank(x) != 4) n.fail("input of rank 3 or 4", b.type(x).text());
   Value heads = x;
   if (flat) {

@@ -178,6 +178,7 @@ ONNX_MS_OP(MoE, 1) {
   if (n.has(6) || n.has(7)) n.unsupported("experts of two products", "a third", "Export the experts as standard operators");
   const DType t = b.dtype(given);
   const Dims d = b.dims(given);
+  if (d.empty() || b.rank(n.in(1)) != 2) n.fail("an input [..., hidden] and router scores [rows, experts]", b.type(given).text() + " and " + b.type(n.in(1)).text());
   const Value x = b.convert(b.reshape(given, {product(Dims(d.begin(), d.end() - 1)), d.back()}), wide_type(t));
   const Value p = softmax_last(b, b.convert(n.in(1), wide_type(t)));  // [rows, experts]
   const Dim experts = b.dim(p, 1);

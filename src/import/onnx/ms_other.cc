@@ -36,6 +36,7 @@ ONNX_MS_OP(CDist, 1) {
 // Elements of x whose mask is 0 do not count; a window without any gives the smallest value.
 ONNX_MS_OP(MaxpoolWithMask, 1) {
   const Value x = n.in(0);
+  if (!is_float(b.dtype(x))) n.fail("floats", b.type(x).text());
   const Value counts = b.compare(n.in(1), 0, "NE");
   const Value shown = b.select(counts, x, -float_info(b.dtype(x)).largest);
   n.ignore("storage_order");
