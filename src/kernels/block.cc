@@ -272,6 +272,14 @@ std::shared_ptr<const BlockProgram> BlockProgram::compile(const KernelSpec& spec
         break;
       }
   }
+  if (code->inner >= 0 && axes.back().role == Role::reduction && axes.back().extent < 32) {
+    // A few elements for each result: the results make longer blocks, though their loads then take steps.
+    for (size_t a = axes.size(); a-- > 0;)
+      if (axes[a].role == Role::parallel && axes[a].extent >= 8) {
+        code->inner = static_cast<int32_t>(a);
+        break;
+      }
+  }
   for (size_t a = 0; a < axes.size(); ++a) {
     if (static_cast<int32_t>(a) == code->inner) continue;
     if (axes[a].role == Role::parallel) {

@@ -165,10 +165,12 @@ CPU_KERNEL(gather) {
     const std::byte* from = f.base[static_cast<size_t>(x.storage)] + x.layout.offset * width;
     const std::byte* index = f.base[static_cast<size_t>(indices.storage)] + indices.layout.offset * width_of(it);
     std::byte* to = f.base[static_cast<size_t>(y.storage)];
-    const int64_t group = std::max<int64_t>(1, 65536 / std::max<int64_t>(64, slice_bytes));
-    parallel_for((count + group - 1) / group, [&](int64_t task) {
+    // Where each window starts: in the operand (-1: dropped) and in the result, in elements.
+    std::vector<int64_t> starts(static_cast<size_t>(count)), places(static_cast<size_t>(count));
+    constexpr int64_t kIndices = 2048;  // of a task
+    parallel_for((count + kIndices - 1) / kIndices, [&](int64_t task) {
       check_deadline();
-      for (int64_t i = task * group; i < std::min(count, (task + 1) * group); ++i) {
+      for (int64_t i = task * kIndices; i < std::min(count, (task + 1) * kIndices); ++i) {
         int64_t rest = i, at_index = 0, at_from = 0, at_to = 0;
         for (size_t k = batch_extents.size(); k-- > 0;) {
           const int64_t c = rest % batch_extents[k];
@@ -187,17 +189,47 @@ CPU_KERNEL(gather) {
           }
           at_from += start * steps[q];
         }
-        for (int64_t r = 0; r < rows; ++r) {
-          int64_t row = r, extra_from = 0, extra_to = 0;
-          for (size_t k = box.extents.size(); k-- > 0;) {
-            const int64_t c = row % box.extents[k];
-            row /= box.extents[k];
-            extra_from += c * box.from[k];
-            extra_to += c * box.to[k];
+        starts[static_cast<size_t>(i)] = dropped ? -1 : at_from;
+        places[static_cast<size_t>(i)] = at_to;
+      }
+    });
+    const auto row_offsets = [&box](int64_t row, int64_t& extra_from, int64_t& extra_to) {
+      extra_from = extra_to = 0;
+      for (size_t k = box.extents.size(); k-- > 0;) {
+        const int64_t c = row % box.extents[k];
+        row /= box.extents[k];
+        extra_from += c * box.from[k];
+        extra_to += c * box.to[k];
+      }
+    };
+    if (box.run == 4 && rows > 1) {  // single elements along an inner axis: all windows for one row, so that lines of both arrays are used whole
+      const int64_t group = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, count));
+      parallel_for((rows + group - 1) / group, [&](int64_t task) {
+        check_deadline();
+        for (int64_t r = task * group; r < std::min(rows, (task + 1) * group); ++r) {
+          int64_t extra_from, extra_to;
+          row_offsets(r, extra_from, extra_to);
+          const auto* line = reinterpret_cast<const uint32_t*>(from + extra_from);
+          auto* out = reinterpret_cast<uint32_t*>(to + extra_to);
+          for (int64_t i = 0; i < count; ++i) {
+            const int64_t at = starts[static_cast<size_t>(i)];
+            out[places[static_cast<size_t>(i)]] = at < 0 ? 0 : line[at];
           }
-          std::byte* out = to + at_to * width + extra_to;
-          if (dropped) std::memset(out, 0, static_cast<size_t>(box.run));
-          else std::memcpy(out, from + at_from * width + extra_from, static_cast<size_t>(box.run));
+        }
+      });
+      return;
+    }
+    const int64_t group = std::max<int64_t>(1, 65536 / std::max<int64_t>(64, slice_bytes));
+    parallel_for((count + group - 1) / group, [&](int64_t task) {
+      check_deadline();
+      for (int64_t i = task * group; i < std::min(count, (task + 1) * group); ++i) {
+        const int64_t at = starts[static_cast<size_t>(i)];
+        for (int64_t r = 0; r < rows; ++r) {
+          int64_t extra_from, extra_to;
+          row_offsets(r, extra_from, extra_to);
+          std::byte* out = to + places[static_cast<size_t>(i)] * width + extra_to;
+          if (at < 0) std::memset(out, 0, static_cast<size_t>(box.run));
+          else std::memcpy(out, from + at * width + extra_from, static_cast<size_t>(box.run));
         }
       }
     });
