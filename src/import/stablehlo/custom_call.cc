@@ -31,7 +31,7 @@ const OpDef* later_operator(std::string_view target) {
 
 }  // namespace
 
-bool knows_custom_call(std::string_view target) { return is_identity(target) || target == "shape_assertion" || later_operator(target); }
+bool knows_custom_call(std::string_view target) { return is_identity(target) || target == "shape_assertion" || later_operator(target) || knows_lapack(target); }
 
 std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
   if (op.name == "sdy.sharding_constraint") return operands;
@@ -48,6 +48,7 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
   }
   if (target == "shape_assertion" && op.result_types.empty()) return Values{};  // a check of input shapes, which the runtime makes itself
 
+  if (auto solved = read_lapack(r, op, target, operands)) return solved;
   if (const OpDef* def = later_operator(target)) {
     OperationSyntax plain;
     plain.at = op.at;
