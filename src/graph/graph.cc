@@ -99,7 +99,15 @@ Attrs substitute(const Attrs& a, const Bindings& b) {
 Graph substitute(const Graph& g, const Bindings& b) {
   Graph out = g;
   for (ValueInfo& v : out.values) {
-    v.type = substitute(v.type, b);
+    try {
+      v.type = substitute(v.type, b);
+    } catch (const Error& e) {  // sizes that do not agree: say which node's
+      if (v.node < 0 || e.problems().size() != 1) throw;
+      const Node& n = out.nodes[static_cast<size_t>(v.node)];
+      Problem p = e.problems()[0];
+      p.where = std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : "") + ", result " + v.type.text();
+      throw Error(e.kind(), std::move(p));
+    }
     if (v.known) {
       Dims bound = *v.known;
       for (Dim& d : bound) d = d.substitute(b);
