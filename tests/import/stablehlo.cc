@@ -36,10 +36,21 @@ TEST(StableHlo, sizes_computed_from_input_shapes_become_symbols) {
   EXPECT_EQ(evaluate(g, {Tensor(DType::f32, {5, 4})}, context)[0].tensor().dims(), (std::vector<int64_t>{5, 2, 2}));
 }
 
-TEST(StableHlo, a_size_that_only_the_run_knows_is_refused) {
-  EXPECT_NE(error_of(R"(func.func @main(%x: tensor<4xf32>, %s: tensor<2xi32>) -> tensor<?x?xf32> {
+TEST(StableHlo, a_size_that_only_the_run_knows_makes_the_operator_then) {
+  const Graph g = import_text(R"(func.func @main(%x: tensor<4xf32>, %s: tensor<2xi32>) -> tensor<?x?xf32> {
       %y = stablehlo.dynamic_reshape %x, %s : (tensor<4xf32>, tensor<2xi32>) -> tensor<?x?xf32>
-      return %y : tensor<?x?xf32> })").find("UnsupportedError m.mlir:2:12: expected the shape of stablehlo.dynamic_reshape that follows from constants"), std::string::npos);
+      %z = stablehlo.add %y, %y : tensor<?x?xf32>
+      return %z : tensor<?x?xf32> })", "m.mlir");
+  EvalContext context;
+  const Tensor x(DType::f32, {4});
+  EXPECT_EQ(evaluate(g, {x, Tensor::from_ints(DType::i32, {2}, std::vector<int64_t>{2, 2})}, context)[0].tensor().dims(), (std::vector<int64_t>{2, 2}));
+  EXPECT_EQ(evaluate(g, {x, Tensor::from_ints(DType::i32, {2}, std::vector<int64_t>{4, 1})}, context)[0].tensor().dims(), (std::vector<int64_t>{4, 1}));
+  try {
+    (void)evaluate(g, {x, Tensor::from_ints(DType::i32, {2}, std::vector<int64_t>{3, 1})}, context);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage) << e.what();
+  }
 }
 
 TEST(StableHlo, quantised_operands_are_dequantised_and_results_quantised) {

@@ -47,7 +47,7 @@ bool changes_no_value(std::string_view name) {
   constexpr std::string_view kPrefixes[] = {"sdy.", "jax.", "tf.", "tf_saved_model.", "tf_saved_model_", "ml_program.", "xla.", "xla_", "torch.", "iree.", "_xla_", "bascule.name", "bascule.present"};
   constexpr std::string_view kNames[] = {"mhlo.sharding",       "mhlo.frontend_attributes", "mhlo.layout_mode", "mhlo.memory_kind", "mhlo.num_partitions", "mhlo.num_replicas",
                                          "mhlo.is_dynamic",     "mhlo.parameter_replication", "mhlo.xla_entry_computation_parameter_layouts", "mhlo.input_output_alias", "mhlo.use_auto_spmd_partitioning", "mhlo.is_same_data_across_replicas",
-                                         "mhlo.spmd_output_sharding", "mhlo.spmd_parameters_shardings", "mhlo.original_value", "result_accuracy", "sym_visibility"};
+                                         "mhlo.spmd_output_sharding", "mhlo.spmd_parameters_shardings", "mhlo.original_value", "result_accuracy", "sym_visibility", "known_expanding_dimensions", "known_nonexpanding_dimensions"};
   for (const std::string_view p : kPrefixes)
     if (name.starts_with(p)) return true;
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
@@ -150,14 +150,14 @@ Attr Reader::attribute(AttrKind kind, const AttributeSyntax& a) const {
   return false;
 }
 
-Attrs Reader::attributes(const OpDef& def, const OperationSyntax& op, const DictSyntax& given) {
-  Attrs out;
+Attrs Reader::attributes(const OpDef& def, const OperationSyntax& op, Attrs given) {
+  Attrs out = std::move(given);
   const auto put = [&](std::string_view name, const AttributeSyntax& a) {
     const AttrDef* d = find_attr(def, name);
     if (!d) unsupported(a.at, "attributes that '" + std::string(def.name) + "' has", "'" + escaped(name) + "'", "Export the model without it");
     out.set(name, attribute(d->kind, a));
   };
-  for (const auto& [name, a] : given) {
+  for (const auto& [name, a] : op.attributes) {
     const StructAttribute* gathered = nullptr;
     for (const StructAttribute& s : struct_attributes())
       if (s.name == name && (s.op.empty() || s.op == def.name) && !find_attr(def, name)) gathered = &s;
@@ -441,7 +441,7 @@ Values Reader::composite(const OperationSyntax& op, const Values& operands) {
 }
 
 Values Reader::apply(const OpDef& def, const OperationSyntax& op, const Values& operands) {
-  Attrs attrs = attributes(def, op, op.attributes);
+  Attrs attrs = attributes(def, op);
   Values given = operands;
   if (const AttributeSyntax* present = find(op.attributes, "bascule.present")) {
     given.clear();

@@ -44,6 +44,8 @@ class Reader {
   [[noreturn]] void unsupported(size_t offset, std::string expected, std::string found, std::string remedy) const;
   Values call(std::string_view function, const Values& arguments, size_t at);  // inlined here
   Values apply(const OpDef& def, const OperationSyntax& op, const Values& operands);  // op as operator `def`: attributes, regions, result types
+  // The attributes of op as `def` declares them; `given` first, and what only result types tell.
+  Attrs attributes(const OpDef& def, const OperationSyntax& op, Attrs given = {});
   Tensor tensor(const AttributeSyntax& a) const;  // of a tensor or a resource
   Attr attribute(AttrKind kind, const AttributeSyntax& a) const;
   OpenRegion region(const RegionSyntax& r, const std::vector<Type>& argument_types);
@@ -63,7 +65,6 @@ class Reader {
   void operation(const OperationSyntax& op, const Values& operands);
   Values results_of(const OperationSyntax& op, const Values& operands);
   Values composite(const OperationSyntax& op, const Values& operands);
-  Attrs attributes(const OpDef& def, const OperationSyntax& op, const DictSyntax& given);
   void name_results(const OperationSyntax& op, const Values& results);
   Type closed(const Type& t, std::string_view hint) const;  // unknown sizes become symbols
 

@@ -1,4 +1,5 @@
-// import/stablehlo/dynamic.cc — operators whose sizes are operands, with sizes that are known before the run (constants, or symbols of the inputs).
+// import/stablehlo/dynamic.cc — operators whose sizes are operands. Sizes that are known before the run (constants, or symbols of the inputs)
+// make the static operator at once; others make it at run time, when their values are there (Specialization).
 #include <algorithm>
 
 #include "base/error.h"
@@ -7,115 +8,116 @@
 namespace bascule::stablehlo {
 namespace {
 
-using mlir::AttributeSyntax;
 using mlir::OperationSyntax;
-using Kind = AttributeSyntax::Kind;
 
-AttributeSyntax sizes_attribute(Dims d, size_t at) {
-  AttributeSyntax a;
-  a.kind = Kind::dims;
-  a.at = at;
-  a.dims = std::move(d);
-  return a;
+// An attribute of the static operator that an operand gives.
+struct FromOperand {
+  const char* attribute;
+  size_t operand;
+  bool integers = false;          // the attribute is a list of integers, not of sizes
+  enum Part { all, even, odd } part = all;  // of the operand's elements: [n,2] holds low and high padding
+};
+struct Form {
+  std::string_view name;
+  const char* target;
+  size_t kept;  // operands of the static operator; those after them are sizes
+  std::vector<FromOperand> values;
+};
+
+const std::vector<Form>& forms() {
+  static const std::vector<Form> kForms = {
+      {"dynamic_reshape", "reshape", 1, {{"dims", 1}}},
+      {"dynamic_broadcast_in_dim", "broadcast_in_dim", 1, {{"dims", 1}}},
+      {"dynamic_iota", "iota", 0, {{"dims", 0}}},
+      {"dynamic_pad", "pad", 2, {{"edge_padding_low", 2}, {"edge_padding_high", 3}, {"interior_padding", 4, true}}},
+      {"real_dynamic_slice", "slice", 1, {{"start_indices", 1}, {"limit_indices", 2}, {"strides", 3, true}}},
+      {"dynamic_gather", "gather", 2, {{"slice_sizes", 2}}},
+      {"dynamic_conv", "convolution", 2, {{"padding_low", 2, false, FromOperand::even}, {"padding_high", 2, false, FromOperand::odd}}},
+  };
+  return kForms;
 }
 
-class Dynamic {
+// False where the attribute must be integers and the elements are symbols.
+bool set(Attrs& attrs, const FromOperand& f, const Dims& elements) {
+  Dims mine;
+  for (size_t i = 0; i < elements.size(); ++i)
+    if (f.part == FromOperand::all || (i % 2 == 0) == (f.part == FromOperand::even)) mine.push_back(elements[i]);
+  if (!f.integers) {
+    attrs.set(f.attribute, std::move(mine));
+    return true;
+  }
+  const auto c = constants(mine);
+  if (c) attrs.set(f.attribute, *c);
+  return c.has_value();
+}
+
+class AtRunTime : public Specialization {
  public:
-  Dynamic(mlir::Reader& r, const OperationSyntax& op, const Values& operands) : r_(r), b_(r.builder()), op_(op), operands_(operands) {}
+  AtRunTime(const Form& form, Attrs attrs, std::string where, std::string location, Origin origin)
+      : form_(form), attrs_(std::move(attrs)), where_(std::move(where)), location_(std::move(location)), origin_(std::move(origin)) {}
 
-  void need(size_t n) const {
-    if (operands_.size() != n || op_.result_types.size() != 1) r_.fail(op_.at, std::to_string(n) + " operands and one result", std::to_string(operands_.size()) + " and " + std::to_string(op_.result_types.size()));
+  bool needs_value(size_t operand) const override { return operand >= form_.kept; }
+  Graph instantiate(const std::vector<Type>& types, const std::vector<const HostValue*>& values) const override {
+    Builder b(form_.target);
+    b.where = where_;
+    b.location = location_;
+    b.origin = origin_;
+    b.blame = ErrorKind::usage;
+    Values in;
+    for (const Type& t : types) in.push_back(b.input(t));
+    Attrs attrs = attrs_;
+    for (const FromOperand& f : form_.values) {
+      const Tensor& t = values.at(f.operand)->tensor();
+      if (!is_int(t.dtype())) fail_usage(where_, "sizes of an integer type", t.type_text(), "Check the inputs");
+      (void)set(attrs, f, to_dims(t.ints()));
+    }
+    in.resize(form_.kept);
+    return b.finish({b.op(form_.target, in, std::move(attrs))});
   }
-  Value x(size_t i) const { return operands_[i]; }
-
-  // Symbolic elements of operand i.
-  Dims known(size_t i, const char* what) const {
-    if (const auto k = b_.known(operands_[i])) return *k;
-    r_.unsupported(op_.at, std::string(what) + " of " + op_.name + " that follows from constants and from the shapes of inputs", "a value of the run", "Export the model with static shapes, or compute the sizes from input shapes");
-  }
-  // The same where the result type may tell: what is written there wins.
-  Dims result_sizes(size_t i) const {
-    const Type& t = op_.result_types[0].type;
-    const auto k = b_.known(operands_[i]);
-    if (!k && t.is_tensor() && t.ranked && std::none_of(t.dims.begin(), t.dims.end(), mlir::is_unknown)) return t.dims;
-    Dims out = known(i, "the shape");
-    if (t.is_tensor() && t.ranked && t.dims.size() == out.size())
-      for (size_t k2 = 0; k2 < out.size(); ++k2)
-        if (!out[k2].is_constant() && t.dims[k2].is_constant()) out[k2] = t.dims[k2];
-    return out;
-  }
-  Ints constant_known(size_t i, const char* what) const {
-    const auto c = constants(known(i, what));
-    if (!c) r_.unsupported(op_.at, std::string(what) + " of " + op_.name + " that are constants", "sizes of inputs", "Export the model with static shapes");
-    return *c;
-  }
-  Attr attribute(const char* name, AttrKind kind) const {
-    const AttributeSyntax* a = mlir::find(op_.attributes, name);
-    if (!a) r_.fail(op_.at, std::string("attribute '") + name + "'", "none");
-    return r_.attribute(kind, *a);
-  }
-  // The static operator `name` with the first `n` operands and attributes of this operation, plus some.
-  Values as(const char* name, size_t n, std::vector<std::pair<std::string, AttributeSyntax>> more) const {
-    OperationSyntax op = op_;
-    for (auto& m : more) op.attributes.push_back(std::move(m));
-    return r_.apply(OpRegistry::get(name), op, Values(operands_.begin(), operands_.begin() + static_cast<int64_t>(n)));
-  }
-  Values settled(Value v) const {
-    r_.settle(v, op_.result_types[0], op_.at);
-    return {v};
-  }
-  size_t at() const { return op_.at; }
-  Builder& builder() const { return b_; }
-  mlir::Reader& reader() const { return r_; }
 
  private:
-  mlir::Reader& r_;
-  Builder& b_;
-  const OperationSyntax& op_;
-  const Values& operands_;
+  const Form& form_;
+  Attrs attrs_;
+  std::string where_, location_;
+  Origin origin_;
 };
 
 }  // namespace
 
 std::optional<Values> read_dynamic(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
   const std::string_view name = op.name.starts_with("stablehlo.") ? std::string_view(op.name).substr(10) : op.name == "chlo.dynamic_reshape" ? "dynamic_reshape" : "";
-  const Dynamic d(r, op, operands);
+  const auto form = std::find_if(forms().begin(), forms().end(), [&](const Form& f) { return f.name == name; });
+  if (form == forms().end()) return std::nullopt;
   Builder& b = r.builder();
-  if (name == "dynamic_reshape") {
-    d.need(2);
-    return d.settled(b.op("reshape", {d.x(0)}, {{"dims", d.result_sizes(1)}}));
-  }
-  if (name == "dynamic_broadcast_in_dim") {
-    d.need(2);
-    return d.settled(b.op("broadcast_in_dim", {d.x(0)}, {{"dims", d.result_sizes(1)}, {"broadcast_dimensions", d.attribute("broadcast_dimensions", AttrKind::ints)}}));
-  }
-  if (name == "dynamic_iota") {
-    d.need(1);
-    return d.settled(b.op("iota", {}, {{"dims", d.result_sizes(0)}, {"dtype", op.result_types[0].type.dtype}, {"iota_dimension", d.attribute("iota_dimension", AttrKind::integer)}}));
-  }
-  if (name == "dynamic_pad") {
-    d.need(5);
-    return d.settled(b.op("pad", {d.x(0), d.x(1)}, {{"edge_padding_low", d.known(2, "the padding")}, {"edge_padding_high", d.known(3, "the padding")}, {"interior_padding", d.constant_known(4, "the interior padding")}}));
-  }
-  if (name == "real_dynamic_slice") {
-    d.need(4);
-    return d.settled(b.op("slice", {d.x(0)}, {{"start_indices", d.known(1, "the start")}, {"limit_indices", d.known(2, "the limit")}, {"strides", d.constant_known(3, "the strides")}}));
-  }
-  if (name == "dynamic_gather") {
-    d.need(3);
-    return d.as("gather", 2, {{"slice_sizes", sizes_attribute(d.known(2, "the slice sizes"), op.at)}});
-  }
-  if (name == "dynamic_conv") {
-    d.need(3);
-    const Dims padding = d.known(2, "the padding");
-    Dims low, high;
-    for (size_t i = 0; i + 1 < padding.size(); i += 2) {
-      low.push_back(padding[i]);
-      high.push_back(padding[i + 1]);
+  const size_t count = form->values.back().operand + 1;
+  if (operands.size() != count || op.result_types.size() != 1) r.fail(op.at, std::to_string(count) + " operands and one result", std::to_string(operands.size()) + " and " + std::to_string(op.result_types.size()));
+  const Type& declared = op.result_types[0].type;
+  const bool told = declared.is_tensor() && declared.ranked && std::none_of(declared.dims.begin(), declared.dims.end(), mlir::is_unknown);
+
+  Attrs attrs;
+  bool known = true;
+  for (const FromOperand& f : form->values) {
+    std::optional<Dims> elements = b.known(operands[f.operand]);
+    if (std::string_view(f.attribute) == "dims") {  // the result type may tell, and what it says in numbers wins
+      if (!elements && told) elements = declared.dims;
+      if (elements && declared.is_tensor() && declared.ranked && declared.dims.size() == elements->size())
+        for (size_t i = 0; i < elements->size(); ++i)
+          if (!(*elements)[i].is_constant() && declared.dims[i].is_constant()) (*elements)[i] = declared.dims[i];
     }
-    return d.as("convolution", 2, {{"padding_low", sizes_attribute(low, op.at)}, {"padding_high", sizes_attribute(high, op.at)}});
+    known = known && elements && set(attrs, f, *elements);
+    if (!known) attrs.set(f.attribute, f.integers ? Attr(Ints{}) : Attr(Dims{}));  // until the run tells
   }
-  return std::nullopt;
+  const OpDef& def = OpRegistry::get(form->target);
+  attrs = r.attributes(def, op, std::move(attrs));
+  if (known) {
+    const Value y = b.op(form->target, Values(operands.begin(), operands.begin() + static_cast<int64_t>(form->kept)), std::move(attrs));
+    r.settle(y, op.result_types[0], op.at);
+    return Values{y};
+  }
+  Type result = declared;
+  for (Dim& d : result.dims)
+    if (mlir::is_unknown(d)) d = fresh_dim("n");
+  return b.specialize(std::make_shared<AtRunTime>(*form, std::move(attrs), b.where, b.location, b.origin), operands, {std::move(result)});
 }
 
 }  // namespace bascule::stablehlo
