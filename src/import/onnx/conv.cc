@@ -20,7 +20,7 @@ Dims kernel_attribute(NodeContext& n, Builder& b, Value x) {
   const Ints k = n.ints("kernel_shape");
   if (static_cast<int64_t>(k.size()) != b.rank(x) - 2) n.fail("kernel_shape of " + std::to_string(b.rank(x) - 2) + " integers", std::to_string(k.size()));
   for (const int64_t v : k)
-    if (v < 1) n.fail("kernel_shape with entries >= 1", std::to_string(v));
+    if (v < 1 || v > INT32_MAX) n.fail("kernel_shape with entries in [1, 2^31)", std::to_string(v));
   return to_dims(k);
 }
 

@@ -38,6 +38,15 @@ Normed layer_normed(Builder& b, Value x, int64_t axis, Value scale, Value bias, 
   return out;
 }
 
+void require_rank(const NodeContext& n, Value v, std::initializer_list<int64_t> ranks, const char* what) {
+  std::string wanted;
+  for (const int64_t r : ranks) {
+    if (v && n.b.rank(v) == r) return;
+    wanted += (wanted.empty() ? "" : " or ") + std::to_string(r);
+  }
+  n.fail(std::string(what) + " of rank " + wanted, v ? n.b.type(v).text() : "none");
+}
+
 Value dequantized(Builder& b, Value q, Value scale, Value zero) {
   Value x = b.convert(q, DType::f32);
   if (zero) x = b.subtract(x, b.convert(zero, DType::f32));

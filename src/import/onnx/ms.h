@@ -15,6 +15,9 @@ Value activation(const NodeContext& n, Value x, const std::string& name, const N
 
 Value softmax_last(Builder& b, Value x);
 
+// Refuses an operand of another rank: what asks for its extents comes after.
+void require_rank(const NodeContext& n, Value v, std::initializer_list<int64_t> ranks, const char* what);
+
 // x standardised over the axes from `axis` on, times scale plus bias (kNoValue: none). centred: false leaves the mean in (root mean square).
 // With `statistics`, the mean (0 if not centred) and inverse deviation in f32 at least, with extents of 1.
 struct Normed {

@@ -23,6 +23,7 @@ struct Attend {
     Builder& b = n.b;
     const DType t = b.dtype(q), wide = wide_type(t);
     const Dims dq = b.dims(q), dk = b.dims(k);
+    for (const Value x : {q, k, v}) require_rank(n, x, {4}, "heads of query, key and value");
     const Dim heads = dq[1], shared = dk[1], group = Dim::floor_div(heads, shared), rows = dq[2], keys = dk[2], head = dq[3];
     if (heads.is_constant() && shared.is_constant() && (shared.value() == 0 || heads.value() % shared.value() != 0)) n.fail("query heads a multiple of key heads", heads.text() + " and " + shared.text());
     double factor = scale;
@@ -98,7 +99,11 @@ struct Rotary {
   bool interleaved = false;
 
   // x[B, N, S, H] turned at positions[B, S] (or [1, S]): the first R = 2 * table width of H elements, in pairs (i, i + R/2), interleaved (2 i, 2 i + 1).
-  Value of(Builder& b, Value x, Value positions) const {
+  Value of(const NodeContext& n, Value x, Value positions) const {
+    Builder& b = n.b;
+    require_rank(n, x, {4}, "heads");
+    require_rank(n, cos, {2}, "cos table");
+    require_rank(n, sin, {2}, "sin table");
     const DType wide = wide_type(b.dtype(x));
     const auto table = [&](Value v) { return b.unsqueeze(b.convert(take(b, v, positions, 0), wide), {1}); };  // [B, 1, S, R / 2]
     return b.op("rotary_embedding", {x, table(cos), table(sin)}, {{"interleaved", interleaved}});
@@ -178,6 +183,7 @@ ONNX_MS_OP(MultiHeadAttention, 1) {
   Value q, k, v;
   bool keys_ready = false;  // given as [B, N, L, H]
   const auto packed = [&](Value x, int64_t i) {  // [B, L, N, parts, H], part i -> [B, L, N * H]
+    require_rank(n, x, {5}, "packed heads");
     const Dims d = b.dims(x);
     return b.reshape(b.slice_axis(x, 3, i, i + 1), {d[0], d[1], d[2] * d[4]});
   };
@@ -196,10 +202,12 @@ ONNX_MS_OP(MultiHeadAttention, 1) {
       keys_ready = b.rank(k) == 4;
     }
   }
-  if (b.rank(q) != 3 || (b.rank(k) != 3 && !keys_ready)) n.fail("query and key of rank 3 (packed: 5)", b.type(q).text() + " and " + b.type(k).text());
+  require_rank(n, q, {3}, "query");
+  require_rank(n, k, {keys_ready ? 4 : 3}, "key");
+  require_rank(n, v, {keys_ready ? 4 : 3}, "value");
   if (n.has(3)) {
     const Value bias = n.in(3);
-    if (b.rank(bias) != 1) n.fail("a bias of rank 1", b.type(bias).text());
+    require_rank(n, bias, {1}, "bias");
     const Dim width = b.dim(q, 2), all = b.dim(bias, 0), kw = keys_ready ? width : b.dim(k, 2);
     q = b.add(q, b.slice_axis(bias, 0, 0, width));
     if (!keys_ready) {
@@ -210,7 +218,7 @@ ONNX_MS_OP(MultiHeadAttention, 1) {
   Attend a{.q = split_heads(n, q, heads), .k = keys_ready ? k : split_heads(n, k, heads), .v = keys_ready ? v : split_heads(n, v, heads), .scale = scale};
   Dim before(0);
   if (n.has(6)) {
-    if (b.rank(n.in(6)) != 4) n.fail("a past key of rank 4", b.type(n.in(6)).text());
+    require_rank(n, n.in(6), {4}, "past_key");
     before = b.dim(n.in(6), 2);
     a.k = b.concatenate({n.in(6), a.k}, 2);
     a.v = b.concatenate({n.in(7), a.v}, 2);
@@ -235,11 +243,11 @@ ONNX_MS_OP(GroupQueryAttention, 1) {
   for (const char* name : {"k_quant_type", "v_quant_type"})
     if (n.text(name, "NONE") != "NONE") n.unsupported(std::string(name) + " NONE", n.text(name, "NONE"), "Export the model with a float cache");
   Value q = n.in(0), k, v;
+  require_rank(n, q, {3}, "query");
   if (n.has(1)) {
     k = n.in(1);
     v = n.in(2);
   } else {
-    if (b.rank(q) != 3) n.fail("packed query, key and value of rank 3", b.type(q).text());
     const Dim head = Dim::floor_div(b.dim(q, 2), Dim(heads + 2 * shared)), qw = head * Dim(heads), kw = head * Dim(shared);
     k = b.slice_axis(q, 2, qw, qw + kw);
     v = b.slice_axis(q, 2, qw + kw, qw + kw + kw);
@@ -254,14 +262,14 @@ ONNX_MS_OP(GroupQueryAttention, 1) {
   const Value at = b.add(b.reshape(past, {batch, Dim(1)}), b.iota(DType::i64, {Dim(1), rows}, 1));  // [B, S]: the place of each new token
   if (rotate) {
     const Rotary r{n.in(7), n.in(8), interleaved};
-    if (b.rank(r.cos) != 2 || b.rank(r.sin) != 2) n.fail("cos and sin caches of rank 2", b.type(r.cos).text() + " and " + b.type(r.sin).text());
     const Value positions = n.has(9) ? n.in(9) : at;
-    q = r.of(b, q, positions);
-    k = r.of(b, k, positions);
+    q = r.of(n, q, positions);
+    k = r.of(n, k, positions);
   }
   Dim keys = rows;
   if (n.has(3)) {  // a shared buffer is longer than the keys in use; an own one is as long as past and new ones together
-    if (b.rank(n.in(3)) != 4 || b.rank(n.in(4)) != 4) n.fail("a past key and value of rank 4", b.type(n.in(3)).text() + " and " + b.type(n.in(4)).text());
+    require_rank(n, n.in(3), {4}, "past_key");
+    require_rank(n, n.in(4), {4}, "past_value");
     const Dim held = b.dim(n.in(3), 2);
     keys = Dim::max(held, n.size(6));
     // source of present key t: past key t, or new key t - past
@@ -296,9 +304,10 @@ ONNX_MS_OP(RotaryEmbedding, 1) {
   const int64_t turned = n.integer("rotary_embedding_dim", 0), given = n.integer("num_heads", 0);
   n.ignore("scale");  // ONNX Runtime reads and does not use it
   n.ignore("is_packed_batching");
+  require_rank(n, x, {3, 4}, "input");
+  require_rank(n, ids, {0, 1, 2}, "position_ids");
+  require_rank(n, r.cos, {2}, "cos table");
   const bool flat = b.rank(x) == 3;
-  if (b.rank(r.cos) != 2 || b.rank(r.sin) != 2) n.fail("cos and sin caches of rank 2", b.type(r.cos).text() + " and " + b.type(r.sin).text());
-  if (!flat && b.rank(x) != 4) n.fail("input of rank 3 or 4", b.type(x).text());
   Value heads = x;
   if (flat) {
     const Dim width = b.dim(x, 2), half = b.dim(r.cos, 1);
@@ -309,9 +318,9 @@ ONNX_MS_OP(RotaryEmbedding, 1) {
   }
   const Dim batch = b.dim(heads, 0), rows = b.dim(heads, 2);
   Value positions = b.convert(ids, DType::i64);
-  if (b.rank(ids) == 1) positions = b.add(b.reshape(positions, {Dim(1), Dim(1)}), b.iota(DType::i64, {Dim(1), rows}, 1));
+  if (b.rank(ids) != 2) positions = b.add(b.reshape(positions, {Dim(1), Dim(1)}), b.iota(DType::i64, {Dim(1), rows}, 1));
   positions = b.broadcast_to(positions, {batch, rows});
-  const Value y = r.of(b, heads, positions);
+  const Value y = r.of(n, heads, positions);
   return flat ? join_heads(b, y) : y;
 }
 

@@ -46,6 +46,7 @@ Results skip_norm(const NodeContext& n, bool centred) {
   Builder& b = n.b;
   const size_t bias_at = centred ? 4 : 3;
   Value sum = b.add(n.in(0), n.in(1));
+  require_rank(n, sum, {1, 2, 3, 4}, "input");
   if (n.has(bias_at)) sum = b.add(sum, n.in(bias_at));
   const Normed y = layer_normed(b, sum, b.rank(sum) - 1, n.in(2), centred ? n.in_or_none(3) : kNoValue, n.number("epsilon", 1e-12), centred, n.wants(1) || n.wants(2));
   return {y.y, y.mean, y.inverse, sum};
@@ -64,6 +65,7 @@ ONNX_MS_OP(QuickGelu, 1) {
 // out = gelu(left half + bias) * right half of the last axis
 ONNX_MS_OP(BiasSplitGelu, 1) {
   const Value x = b.add(n.in(0), n.in(1));
+  if (b.rank(x) < 1) n.fail("an input of rank 1 or more", b.type(x).text());
   const int64_t last = b.rank(x) - 1;
   const Dim half = Dim::floor_div(b.dim(x, last), 2);
   return b.multiply(b.slice_axis(x, last, 0, half), gelu(b, b.slice_axis(x, last, half, b.dim(x, last))));
@@ -95,6 +97,7 @@ ONNX_MS_OP(EmbedLayerNormalization, 1) {
   const Value ids = n.in(0);
   if (b.rank(ids) != 2) n.fail("input_ids of shape [batch, sequence]", b.type(ids).text());
   const Dims d = b.dims(ids);
+  for (const size_t i : {2, 3}) require_rank(n, n.in(i), {2}, "embeddings");
   Value sum = take(b, n.in(2), ids, 0);
   const Value positions = n.in(3);
   sum = b.add(sum, n.has(8) ? take(b, positions, n.in(8), 0) : b.slice_axis(positions, 0, 0, d[1]));
@@ -178,7 +181,10 @@ ONNX_MS_OP(MoE, 1) {
   if (n.has(6) || n.has(7)) n.unsupported("experts of two products", "a third", "Export the experts as standard operators");
   const DType t = b.dtype(given);
   const Dims d = b.dims(given);
-  if (d.empty() || b.rank(n.in(1)) != 2) n.fail("an input [..., hidden] and router scores [rows, experts]", b.type(given).text() + " and " + b.type(n.in(1)).text());
+  require_rank(n, given, {2, 3}, "input");
+  require_rank(n, n.in(1), {2}, "router scores");
+  require_rank(n, n.in(2), {3}, "fc1 weights");
+  require_rank(n, n.in(4), {3}, "fc2 weights");
   const Value x = b.convert(b.reshape(given, {product(Dims(d.begin(), d.end() - 1)), d.back()}), wide_type(t));
   const Value p = softmax_last(b, b.convert(n.in(1), wide_type(t)));  // [rows, experts]
   const Dim experts = b.dim(p, 1);

@@ -51,6 +51,7 @@ ONNX_MS_OP(CropAndResize, 1) {
   if (mode != "bilinear" && mode != "nearest") n.fail("mode bilinear or nearest", "'" + mode + "'");
   const Dims crop = n.sizes(3);
   if (b.rank(x) != 4 || b.rank(boxes) != 2 || crop.size() != 2) n.fail("X of rank 4, boxes of rank 2 and 2 sizes", b.type(x).text() + ", " + b.type(boxes).text());
+  require_rank(n, batch, {1}, "batch_indices");
   const DType t = b.dtype(x);
   const Dim count = b.dim(boxes, 0);
   Value inside[2], weight[2];
@@ -85,6 +86,7 @@ ONNX_MS_OP(WordConvEmbedding, 1) {
   const Value ids = n.in(0), filters = n.in(1), bias = n.in(2), table = n.in(3);
   for (const char* name : {"embedding_size", "conv_window_size", "char_embedding_size"}) n.ignore(name);
   if (b.rank(ids) < 1 || b.rank(filters) != 4 || b.rank(table) != 2) n.fail("ids, filters of rank 4 and vectors of rank 2", b.type(ids).text() + ", " + b.type(filters).text());
+  require_rank(n, bias, {1}, "bias");
   const Dims d = b.dims(ids);
   const Dim length = d.back(), words = product(Dims(d.begin(), d.end() - 1)), M = b.dim(filters, 0), window = b.dim(filters, 2), E = b.dim(table, 1);
   if (!window.is_constant() || window.value() < 1 || window.value() > 4096) n.unsupported("a window known before the run", window.text(), "Declare the shape of the filters");

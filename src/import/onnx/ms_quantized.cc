@@ -138,6 +138,7 @@ ONNX_MS_OP(GatherBlockQuantized, 1) {
   const bool bytes = b.dtype(table) == DType::u8;
   if (bytes) table = small_ints(n, table, bits);
   const Value scale = n.in(2);
+  require_rank(n, scale, {rank}, "scales");
   Value zero = n.in_or_none(3);
   if (zero && bytes) zero = b.slice_axis(small_ints(n, zero, bits), rank - 1, 0, b.dim(scale, -1));
   const Value places = from_end(b, index, b.dim(table, axis));
@@ -152,6 +153,7 @@ ONNX_MS_OP(MatMulInteger16, 1) { return b.matmul(b.convert(n.in(0), DType::i32),
 // inputs: A, B, A scale, B scale, A zero point, B zero point, bias; those of B may differ by column
 ONNX_MS_OP(MatMulIntegerToFloat, 1) {
   const auto row = [&](size_t i) { return n.has(i) ? along(b, n.in(i), 1, 2) : kNoValue; };
+  require_rank(n, n.in(3), {0, 1}, "B scale");
   const Value scale = b.multiply(along(b, n.in(2), 0, 0), row(3));
   Value y = integer_product(b, n.in(0), n.has(4) ? along(b, n.in(4), 0, 0) : kNoValue, n.in(1), row(5));
   y = b.multiply(y, b.rank(scale) == 2 && b.rank(y) > 2 ? b.reshape(scale, {b.dim(scale, 1)}) : scale);
@@ -162,7 +164,8 @@ ONNX_MS_OP(MatMulIntegerToFloat, 1) {
 ONNX_MS_OP(DynamicQuantizeMatMul, 1) {
   const Values a = n.as("", "DynamicQuantizeLinear", 11);
   const auto row = [&](size_t i) { return n.has(i) ? along(b, n.in(i), 1, 2) : kNoValue; };
-  Value scale = b.multiply(a[1], row(2));
+  require_rank(n, n.in(2), {0, 1}, "B scale");
+  const Value scale = b.multiply(a.at(1), row(2));
   Value y = integer_product(b, a[0], a[2], n.in(1), row(3));
   y = b.multiply(y, b.rank(scale) == 2 ? b.reshape(scale, {b.dim(scale, 1)}) : scale);
   return n.has(4) ? b.add(y, n.in(4)) : y;
@@ -249,6 +252,7 @@ ONNX_MS_OP(QLinearWhere, 1) { return write_quantized(n, b.select(n.in(0), read_q
 ONNX_MS_OP(QLinearAveragePool, 1) {
   const bool last = n.flag("channels_last", false);
   Value x = read_quantized(n, 0);
+  require_rank(n, x, {3, 4, 5}, "X");
   if (last) x = channels_second(b, x);
   Value y = n.as("", "AveragePool", 11, {{0, x}})[0];
   if (last) y = channels_last(b, y);
@@ -260,6 +264,9 @@ ONNX_MS_OP(QLinearGlobalAveragePool, 1) {
   return write_quantized(n, b.mean(x, spatial_axes(b.rank(x), n.flag("channels_last", false)), true), 3, b.dtype(n.in(0)));
 }
 // Max pooling of [N, spatial..., C]
-ONNX_MS_OP(NhwcMaxPool, 1) { return channels_last(b, n.as("", "MaxPool", 12, {{0, channels_second(b, n.in(0))}})[0]); }
+ONNX_MS_OP(NhwcMaxPool, 1) {
+  require_rank(n, n.in(0), {3, 4, 5}, "x");
+  return channels_last(b, n.as("", "MaxPool", 12, {{0, channels_second(b, n.in(0))}})[0]);
+}
 
 }  // namespace bascule::onnx
