@@ -134,6 +134,10 @@ TEST(GraphText, deep_nesting_ends_in_an_error) {
   std::string types = "func.func @main(%a: ";
   for (int i = 0; i < 100000; ++i) types += "tuple<";
   EXPECT_NE(error_of(types).find("levels of nesting"), std::string::npos);
+  // A location that names itself, and a stack of a thousand callers: kept as far as it goes.
+  std::string stack = "func.func @main() { return loc(#loc0) }\n#loop = loc(callsite(#loop at #loop))\n#loc1000 = loc(#loop)\n";
+  for (int i = 0; i < 1000; ++i) stack += "#loc" + std::to_string(i) + " = loc(\"f\"(#loc" + std::to_string(i + 1) + "))\n";
+  EXPECT_EQ(error_of(stack), "none");
   // f0 calls f1 twice, f1 calls f2 twice ...: 2^60 operations if all were inlined.
   std::string calls;
   for (int i = 0; i < 60; ++i) {

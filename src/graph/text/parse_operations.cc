@@ -1,5 +1,6 @@
 // graph/text/parse_operations.cc — operations in pretty form (by the table of forms.h) and generic form, regions, locations.
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "graph/text/forms.h"
@@ -407,8 +408,10 @@ void Parser::generic_operation(OperationSyntax& op) {
     expect(')');
   }
   DictSyntax more = optional_dictionary();
+  std::set<std::string> names;
+  for (const auto& [key, value] : op.attributes) names.insert(key);
   for (auto& entry : more) {
-    if (find(op.attributes, entry.first)) fail_at(entry.second.at, "each attribute once", "'" + escaped(entry.first) + "' twice");
+    if (names.count(entry.first)) fail_at(entry.second.at, "each attribute once", "'" + escaped(entry.first) + "' twice");
     op.attributes.push_back(std::move(entry));
   }
   expect(':');
@@ -531,6 +534,8 @@ void Parser::location_into(LocationSyntax& l) {
   }
   if (token_.kind == TokenKind::attribute) {
     const Token t = take();
+    constexpr int kDeepEnough = Depth::kMost / 2;  // a call stack in a file may be deeper than is worth keeping
+    if (depth_ > kDeepEnough) return;
     auto known = resolved_locations_.find(t.text);
     if (known == resolved_locations_.end()) {
       const auto at = location_aliases_.find(t.text);

@@ -27,7 +27,7 @@ struct ReadOptions {
   bool fold = false;                      // see Builder::fold
   bool positions = false;                 // nodes without a location get their place in the text; origins name operator and location
   ForeignOperations* foreign = nullptr;
-  int64_t most_operations = 2'000'000;    // after inlining
+  int64_t most_operations = 500'000;    // after inlining
 };
 
 class Reader {

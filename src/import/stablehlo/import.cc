@@ -1,6 +1,7 @@
 // import/stablehlo/import.cc — file to Graph, and StableHLO in the table of formats.
 #include "import/stablehlo/import.h"
 
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -51,9 +52,11 @@ void refuse_unknown(const mlir::ModuleSyntax& module, const mlir::FunctionSyntax
   std::vector<Problem> problems;
   std::set<std::string> named, seen{entry.name};
   std::vector<const mlir::FunctionSyntax*> work{&entry};
+  std::map<std::string_view, const mlir::FunctionSyntax*> functions;
+  for (const mlir::FunctionSyntax& f : module.functions) functions.emplace(f.name, &f);
   const auto visit = [&](const mlir::AttributeSyntax* function) {
     if (!function || !seen.insert(function->text).second) return;
-    if (const mlir::FunctionSyntax* f = module.function(function->text)) work.push_back(f);
+    if (const auto f = functions.find(function->text); f != functions.end()) work.push_back(f->second);
   };
   const auto look = [&](const auto& self, const mlir::RegionSyntax& region) -> void {
     for (const mlir::OperationSyntax& op : region.operations) {
