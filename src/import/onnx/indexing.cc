@@ -70,6 +70,18 @@ Value take_along(Builder& b, Value x, Value indices, int64_t axis) {
 Value element(Builder& b, Value x, int64_t i) { return b.reshape(b.slice_axis(x, 0, i, i + 1), {}); }
 Value scalar(Builder& b, Value x) { return b.reshape(x, {}); }
 
+Numbers numbers_of(const NodeContext& n, size_t i) {
+  const Tensor t = n.tensor(i);
+  if (is_string(t.dtype()) || is_complex(t.dtype())) n.fail("input " + std::to_string(i) + " of real numbers", t.type_text());
+  return t.doubles();
+}
+
+double number_of(const NodeContext& n, size_t i) {
+  const Numbers values = numbers_of(n, i);
+  if (values.size() != 1) n.fail("input " + std::to_string(i) + " with one element", std::to_string(values.size()) + " elements");
+  return values[0];
+}
+
 Value cumulative(Builder& b, std::string_view body, Value x, int64_t axis, bool exclusive, bool reverse) {
   return b.op("cumulative", {x}, {{"body", std::string(body)}, {"axis", axis}, {"exclusive", exclusive}, {"reverse", reverse}});
 }

@@ -1,6 +1,7 @@
 // import/onnx/indexing.h — gathers and scatters as ONNX means them: negative indices count from the end, others out of range are errors.
 #pragma once
 #include "graph/builder.h"
+#include "import/onnx/op.h"
 
 namespace bascule::onnx {
 
@@ -16,6 +17,9 @@ Value full_indices(Builder& b, Value indices, int64_t axis);
 Value element(Builder& b, Value x, int64_t i);
 // One value as a scalar, whatever its rank.
 Value scalar(Builder& b, Value x);
+// Operand i by value: real numbers (floats, integers or bools), or exactly one of them. Other element types and counts are errors of the file.
+Numbers numbers_of(const NodeContext& n, size_t i);
+double number_of(const NodeContext& n, size_t i);
 // Running fold along an axis; see ops/cumulative.cc.
 Value cumulative(Builder& b, std::string_view body, Value x, int64_t axis, bool exclusive, bool reverse);
 

@@ -184,6 +184,7 @@ ONNX_ML_OP(CategoryMapper, 1) {
   const Tensor no_text = Tensor::from_strings({1}, {n.text("default_string", "_Unused")}), no_number = Tensor::scalar_int(DType::i64, n.integer("default_int64", -1));
   if (words.size() != numbers.size()) n.fail("as many cats_int64s as cats_strings", std::to_string(numbers.size()) + " and " + std::to_string(words.size()));
   if (is_string(b.dtype(x))) return lookup(b, x, text_tensor(words), Tensor::vector_int(numbers), &no_number);
+  if (!is_int(b.dtype(x))) n.fail("strings or integers", b.type(x).text());
   return lookup(b, x, Tensor::vector_int(numbers, b.dtype(x)), text_tensor(words), &no_text);
 }
 

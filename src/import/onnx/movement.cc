@@ -301,7 +301,7 @@ Results one_hot(NodeContext& n, Builder& b) {
   Value indices = n.in(0);
   const Value values = n.in(2);
   Dim depth;
-  if (is_float(n.dtype(1))) depth = static_cast<int64_t>(n.tensor(1).number(0));
+  if (is_float(n.dtype(1))) depth = static_cast<int64_t>(std::clamp(number_of(n, 1), -1.0, 9e15));
   else depth = n.size(1);
   if (!is_int(b.dtype(indices))) indices = b.convert(indices, DType::i64);
   if (b.rank(values) != 1 || (b.dim(values, 0).is_constant() && !b.dim(values, 0).is(2))) n.fail("values [off, on]", b.type(values).text());
@@ -608,7 +608,7 @@ ONNX_OP(Range, 11) {
     start = b.size(from, t);
     delta = b.size(by, t);
   } else {
-    const double from = n.tensor(0).number(0), to = n.tensor(1).number(0), by = n.tensor(2).number(0);
+    const double from = number_of(n, 0), to = number_of(n, 1), by = number_of(n, 2);
     const double steps = std::ceil((to - from) / by);
     if (by == 0 || std::isnan(steps) || steps > 9e15) n.fail("a finite number of elements", "start " + std::to_string(from) + ", limit " + std::to_string(to) + ", delta " + std::to_string(by));
     count = static_cast<int64_t>(std::max(steps, 0.0));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "import/onnx/indexing.h"
 #include "import/onnx/op.h"
 
 namespace bascule::onnx {
@@ -238,7 +239,7 @@ ONNX_OP(Dropout, 10) {
 }
 ONNX_OP(Dropout, 12) {
   n.ignore("seed");
-  const bool training = n.has(2) && n.tensor(2).integer(0) != 0;
+  const bool training = n.has(2) && number_of(n, 2) != 0;
   if (!training) return dropout_inference(n, b, DType::i1, 1);
   const Value ratio = n.has(1) ? n.in(1) : b.constant_like(0.5, DType::f32);
   return dropout_training(n, b, ratio, DType::i1);

@@ -238,7 +238,7 @@ Value resize_11(NodeContext& n, Builder& b) {
   if (scales == sizes) n.fail("one of scales and sizes", scales ? "both" : "none");
   std::vector<Axis> resized;
   if (scales) {
-    resized = axes_from_scales(n, b, x, n.tensor(2).doubles(), axes);
+    resized = axes_from_scales(n, b, x, numbers_of(n, 2), axes);
   } else {
     Dims want = n.sizes(3);
     if (want.size() != axes.size()) n.fail("sizes of " + std::to_string(axes.size()) + " numbers", std::to_string(want.size()));
@@ -277,7 +277,7 @@ Value resize_11(NodeContext& n, Builder& b) {
   }
   if (r.coordinates == "tf_crop_and_resize") {
     if (!given(n, b, 1)) n.fail("roi with tf_crop_and_resize", "none");
-    const Numbers roi = n.tensor(1).doubles();
+    const Numbers roi = numbers_of(n, 1);
     if (roi.size() != 2 * axes.size()) n.fail("roi of " + std::to_string(2 * axes.size()) + " numbers", std::to_string(roi.size()));
     for (size_t i = 0; i < axes.size(); ++i) {
       resized[i].roi_start = roi[i];
@@ -295,8 +295,8 @@ ONNX_OP(Upsample, 1) {
   return upsample(n, b, {1, 1, h, w});
 }
 ONNX_OP(Upsample, 7) { return upsample(n, b, n.numbers("scales")); }
-ONNX_OP(Upsample, 9) { return upsample(n, b, n.tensor(1).doubles()); }
-ONNX_OP(Resize, 10) { return upsample(n, b, n.tensor(1).doubles(), Nearest::by_direction); }
+ONNX_OP(Upsample, 9) { return upsample(n, b, numbers_of(n, 1)); }
+ONNX_OP(Resize, 10) { return upsample(n, b, numbers_of(n, 1), Nearest::by_direction); }
 ONNX_OP(Resize, 11) { return resize_11(n, b); }
 
 }  // namespace bascule::onnx
