@@ -1,5 +1,5 @@
-// passes/raise.cc — composites in place of what exporters write out: softmax, layer_norm, rms_norm, gelu (both forms), silu, attention with
-// masks and grouped heads. The node that ends a pattern is replaced; what only it used dies in dce.
+// passes/raise.cc — composites in place of what exporters write out: softmax, layer_norm, rms_norm, gelu (both forms), silu,
+// rotary_embedding, attention with masks and grouped heads. The node that ends a pattern is replaced; what only it used dies in dce.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -324,6 +324,80 @@ Value attention(Rewriter& r, const Node& n) {
   return b.type(y) == g.type(n.outputs[0]) ? y : kNoValue;
 }
 
+// v before it was broadcast along leading axes, as NumPy aligns them.
+Value narrow(const Graph& g, Value v) {
+  for (;;) {
+    const Node* n = made_by(g, v, "broadcast_in_dim");
+    if (!n) return v;
+    const Ints& axes = n->attrs.ints("broadcast_dimensions");
+    for (size_t k = 0; k < axes.size(); ++k)
+      if (axes[k] != static_cast<int64_t>(g.type(v).rank() - axes.size() + k)) return v;
+    if (axes.empty()) return v;
+    v = n->inputs[0];
+  }
+}
+
+// Whether v is sine or cosine (perhaps times a number) of angles that stand twice along the last axis.
+bool doubled_angles(const Graph& g, Value v, std::string_view function) {
+  for (int depth = 0; depth < 8; ++depth) {
+    const Node* n = g.producer(v);
+    if (!n || g.type(v).rank() == 0) return false;
+    const std::string_view name = n->op->name;
+    if (name == function) {
+      const Node* cat = made_by(g, n->inputs[0], "concatenate");
+      return cat && cat->inputs.size() == 2 && cat->inputs[0] == cat->inputs[1] && cat->attrs.integer("dimension") == static_cast<int64_t>(g.type(v).rank()) - 1;
+    }
+    if (name == "multiply") {
+      const Scaled s = scaled(g, v);
+      if (s.of == v) return false;
+      v = s.of;
+    } else if (name == "convert" || name == "reshape") {
+      if (g.type(n->inputs[0]).rank() == 0 || !(g.type(n->inputs[0]).dims.back() == g.type(v).dims.back())) return false;
+      v = n->inputs[0];
+    } else {
+      return false;
+    }
+  }
+  return false;
+}
+
+// x cos + concatenate(-x[h:], x[:h]) sin, the angles standing twice: rotation of the halves.
+Value rotary(Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  const Type& t = g.type(n.outputs[0]);
+  if (n.op->name != "add" || t.rank() < 2 || !is_float(t.dtype)) return kNoValue;
+  const auto R = t.dims.back().constant();
+  if (!R || *R % 2 != 0 || *R == 0) return kNoValue;
+  const int64_t last = static_cast<int64_t>(t.rank()) - 1, half = *R / 2;
+  const auto half_of = [&](Value v, Value x, bool upper) {
+    const Node* s = made_by(g, v, "slice");
+    if (!s || s->inputs[0] != x) return false;
+    const Dims low = s->attrs.dims("start_indices"), high = s->attrs.dims("limit_indices");
+    for (size_t k = 0; k < low.size(); ++k) {
+      const bool along = static_cast<int64_t>(k) == last;
+      if (!low[k].is(along && upper ? half : 0) || !(high[k] == (along ? Dim(upper ? *R : half) : t.dims[k])) || s->attrs.ints("strides")[k] != 1) return false;
+    }
+    return true;
+  };
+  for (const bool turned : {false, true}) {
+    const auto straight = operands(g, n.inputs[turned ? 1 : 0], "multiply"), crossed = operands(g, n.inputs[turned ? 0 : 1], "multiply");
+    if (!straight || !crossed) return kNoValue;
+    for (const int order : {0, 1, 2, 3}) {
+      const Value x = order & 1 ? straight->b : straight->a, c = order & 1 ? straight->a : straight->b;
+      const Value cat = order & 2 ? crossed->b : crossed->a, s = order & 2 ? crossed->a : crossed->b;
+      const Node* both = made_by(g, cat, "concatenate");
+      if (!both || both->inputs.size() != 2 || both->attrs.integer("dimension") != last || !(g.type(x) == t)) continue;
+      const Node* minus = made_by(g, both->inputs[0], "negate");
+      if (!minus || !half_of(minus->inputs[0], x, true) || !half_of(both->inputs[1], x, false)) continue;
+      const Value cosines = narrow(g, c), sines = narrow(g, s);
+      if (!doubled_angles(g, cosines, "cosine") || !doubled_angles(g, sines, "sine")) continue;
+      Builder& b = r.builder();
+      return b.op("rotary_embedding", {r(x), b.slice_axis(r(cosines), -1, 0, half), b.slice_axis(r(sines), -1, 0, half)});
+    }
+  }
+  return kNoValue;
+}
+
 bool apply(Graph& g, Value (*pattern)(Rewriter&, const Node&)) {
   return rewrite(g, [pattern](Rewriter& r, const Node& n) {
     if (n.outputs.size() != 1 || n.inputs.empty() || n.op->host || n.op->control) return false;
@@ -338,11 +412,11 @@ bool apply(Graph& g, Value (*pattern)(Rewriter&, const Node&)) {
 
 bool raise(Graph& g, const PassOptions&) {
   bool any = false;
-  for (const auto pattern : {softmax, plain_norm, affine_norm, affine_norm, activation, attention}) any |= apply(g, pattern);
+  for (const auto pattern : {softmax, plain_norm, affine_norm, affine_norm, activation, rotary, attention}) any |= apply(g, pattern);
   return any;
 }
 
-[[maybe_unused]] const bool registered = register_pass({"raise", "composites in place of softmax, layer_norm, rms_norm, gelu, silu and attention written out", raise});
+[[maybe_unused]] const bool registered = register_pass({"raise", "composites in place of softmax, layer_norm, rms_norm, gelu, silu, rotary_embedding and attention written out", raise});
 
 }  // namespace
 }  // namespace bascule::passes

@@ -132,6 +132,18 @@ TEST(Passes, raise_finds_attention_with_a_mask_and_grouped_heads) {
   EXPECT_EQ(count(g, "dot_general"), 0);
 }
 
+TEST(Passes, raise_finds_rotary_embedding_of_halves) {
+  Builder b;
+  const Dim s = Dim::symbol("seq");
+  const Value x = b.input(Type::tensor(DType::f32, {kBatch, 2, s, 8}), "x"), angles = b.input(Type::tensor(DType::f32, {1, s, 4}), "angles");
+  const Value twice = b.concatenate({angles, angles}, 2);
+  const auto heads = [&](Value v) { return b.unsqueeze(v, {1}); };
+  const Value turned = b.concatenate({b.negate(b.slice_axis(x, 3, 4, 8)), b.slice_axis(x, 3, 0, 4)}, 3);
+  const Graph g = optimised(b.finish({b.add(b.multiply(x, heads(b.cosine(twice))), b.multiply(turned, heads(b.sine(twice))))}), {wave({2, 2, 3, 8}), wave({1, 3, 4})});
+  EXPECT_EQ(count(g, "rotary_embedding"), 1);
+  EXPECT_EQ(count(g, "negate"), 0);
+}
+
 TEST(Passes, fuse_puts_a_chain_and_its_reduction_in_one_region) {
   Builder b;
   const Value x = b.input(Type::tensor(DType::f32, {kBatch, 8}), "x");
