@@ -99,9 +99,7 @@ ONNX_OP(Selu, 1) {
   n.ignore("consumed_inputs");
   return b.multiply(elu(b, n.in(0), n.number("alpha", 1.6732)), n.number("gamma", 1.0507));
 }
-ONNX_OP(Selu, 6) {
-  return b.multiply(elu(b, n.in(0), n.number("alpha", 1.67326319217681884765625)), n.number("gamma", 1.05070102214813232421875));
-}
+ONNX_OP(Selu, 6) { return b.multiply(elu(b, n.in(0), n.number("alpha", 1.67326319217681884765625)), n.number("gamma", 1.05070102214813232421875)); }
 ONNX_OP(Gelu, 20) {
   const std::string approximate = n.text("approximate", "none");
   if (approximate != "none" && approximate != "tanh") n.fail("approximate none or tanh", "'" + escaped(approximate) + "'");
@@ -179,10 +177,12 @@ ONNX_OP(ImageScaler, 1) {
 ONNX_OP(Crop, 1) {
   const Value x = n.in(0);
   const Ints border = n.ints("border", Ints{0, 0, 0, 0}), scale = n.ints("scale", Ints{});
-  if (border.size() != 4 || (!scale.empty() && scale.size() != 2)) n.fail("border of 4 and scale of 2 integers", std::to_string(border.size()) + " and " + std::to_string(scale.size()));
+  if (border.size() != 4 || (!scale.empty() && scale.size() != 2))
+    n.fail("border of 4 and scale of 2 integers", std::to_string(border.size()) + " and " + std::to_string(scale.size()));
   if (b.rank(x) < 2) n.fail("an operand of rank 2 or more", b.type(x).text());
   const Dim h = b.dim(x, -2), w = b.dim(x, -1);
-  const Dim bottom = scale.empty() ? h - Dim(border[3]) : Dim(border[1]) + Dim(scale[0]), right = scale.empty() ? w - Dim(border[2]) : Dim(border[0]) + Dim(scale[1]);
+  const Dim bottom = scale.empty() ? h - Dim(border[3]) : Dim(border[1]) + Dim(scale[0]),
+            right = scale.empty() ? w - Dim(border[2]) : Dim(border[0]) + Dim(scale[1]);
   return b.slice_axis(b.slice_axis(x, -2, border[1], bottom), -1, border[0], right);
 }
 

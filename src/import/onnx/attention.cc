@@ -15,7 +15,8 @@ Value split_heads(NodeContext& n, Builder& b, Value x, int64_t heads) {
   if (b.rank(x) != 3) n.fail("an operand of rank 3", b.type(x).text());
   if (heads < 1) n.fail("a number of heads >= 1", std::to_string(heads));
   const Dim width = b.dim(x, 2);
-  if (width.is_constant() && width.value() % heads != 0) n.fail("a last axis that divides into " + std::to_string(heads) + " heads", b.type(x).text());
+  if (width.is_constant() && width.value() % heads != 0)
+    n.fail("a last axis that divides into " + std::to_string(heads) + " heads", b.type(x).text());
   return b.transpose(b.reshape(x, {b.dim(x, 0), b.dim(x, 1), Dim(heads), Dim::floor_div(width, heads)}), {0, 2, 1, 3});
 }
 // [B, H, S, D] -> [B, S, H * D]
@@ -95,7 +96,8 @@ Results attention(NodeContext& n, Builder& b) {
     if (right >= 0) allowed = all_of(b, allowed, b.compare(b.negate(ahead), static_cast<double>(right), "LE"));
   }
   if (per_row) {
-    allowed = all_of(b, allowed, b.compare(b.iota(DType::i64, {Dim(1), Dim(1), Dim(1), T}, 3), b.reshape(b.convert(lengths, DType::i64), {B, 1, 1, 1}), "LT"));
+    allowed = all_of(b, allowed,
+                     b.compare(b.iota(DType::i64, {Dim(1), Dim(1), Dim(1), T}, 3), b.reshape(b.convert(lengths, DType::i64), {B, 1, 1, 1}), "LT"));
     if (causal) allowed = all_of(b, allowed, b.compare(positions(3), b.add(positions(2), offset()), "LE"));
   }
   if (n.has(3)) {
@@ -179,9 +181,11 @@ Value rotary(NodeContext& n, Builder& b) {
 // state = exp(g) state + k (beta (v - state^T k))^T, y = scale q^T state, token after token; see update_rule for which of g and beta there are.
 Results linear_attention(NodeContext& n, Builder& b) {
   const int64_t q_heads = n.integer("q_num_heads"), heads = n.integer("kv_num_heads");
-  if (heads < 1 || q_heads < 1 || q_heads % heads != 0) n.fail("q_num_heads a multiple of kv_num_heads", std::to_string(q_heads) + " and " + std::to_string(heads));
+  if (heads < 1 || q_heads < 1 || q_heads % heads != 0)
+    n.fail("q_num_heads a multiple of kv_num_heads", std::to_string(q_heads) + " and " + std::to_string(heads));
   const std::string rule = n.text("update_rule", "gated_delta");
-  if (rule != "linear" && rule != "gated" && rule != "delta" && rule != "gated_delta") n.fail("update_rule linear, gated, delta or gated_delta", "'" + escaped(rule) + "'");
+  if (rule != "linear" && rule != "gated" && rule != "delta" && rule != "gated_delta")
+    n.fail("update_rule linear, gated, delta or gated_delta", "'" + escaped(rule) + "'");
   const bool gated = rule == "gated" || rule == "gated_delta", delta = rule == "delta" || rule == "gated_delta";
   n.ignore("chunk_size");
   if (gated != n.has(4)) n.fail(gated ? "a decay" : "no decay", gated ? "none" : "one");
@@ -241,7 +245,8 @@ Results causal_conv(NodeContext& n, Builder& b) {
   const Value x = n.in(0), w = n.in(1);
   if (b.rank(x) != 3 || b.rank(w) != 3) n.fail("input [B, C, L] and weight [C, 1, k]", b.type(x).text() + " and " + b.type(w).text());
   const std::string activation = n.text("activation", "none");
-  if (activation != "none" && activation != "silu" && activation != "swish") n.fail("activation none, silu or swish", "'" + escaped(activation) + "'");
+  if (activation != "none" && activation != "silu" && activation != "swish")
+    n.fail("activation none, silu or swish", "'" + escaped(activation) + "'");
   const Dim C = b.dim(x, 1), history = b.dim(w, 2) - Dim(1);
   if (!C.is_constant()) throw NeedsRun{0, false};  // the convolution's groups are a number
   if (C.value() < 1) n.fail("at least one channel", b.type(x).text());
@@ -276,14 +281,17 @@ Results causal_conv(NodeContext& n, Builder& b) {
 // Attention whose scores and probabilities the model's own graphs change.
 Value flex_attention(NodeContext& n, Builder& b) {
   const Value q = n.in(0), k = n.in(1), v = n.in(2);
-  if (b.rank(q) != 4 || b.rank(k) != 4 || b.rank(v) != 4) n.fail("Q, K and V of rank 4", b.type(q).text() + ", " + b.type(k).text() + ", " + b.type(v).text());
+  if (b.rank(q) != 4 || b.rank(k) != 4 || b.rank(v) != 4)
+    n.fail("Q, K and V of rank 4", b.type(q).text() + ", " + b.type(k).text() + ", " + b.type(v).text());
   const DType t = b.dtype(q);
   const DType wide = n.has_attr("softmax_precision") ? n.dtype_attr("softmax_precision") : t == DType::f64 ? t : DType::f32;
   const Dim B = b.dim(q, 0), H = b.dim(q, 1), S = b.dim(q, 2), D = b.dim(q, 3), K = b.dim(k, 1), T = b.dim(k, 2), E = b.dim(v, 3);
-  if (H.is_constant() && K.is_constant() && (K.value() == 0 || H.value() % K.value() != 0)) n.fail("query heads a multiple of key heads", H.text() + " and " + K.text());
+  if (H.is_constant() && K.is_constant() && (K.value() == 0 || H.value() % K.value() != 0))
+    n.fail("query heads a multiple of key heads", H.text() + " and " + K.text());
   const Dim rows = Dim::floor_div(H, K) * S;
   const DType product = info(t).bits < 32 ? DType::f32 : t;
-  Value x = b.reshape(b.dot_general(b.reshape(b.convert(q, product), {B, K, rows, D}), b.convert(k, product), {0, 1}, {0, 1}, {3}, {3}), {B, H, S, T});
+  Value x =
+      b.reshape(b.dot_general(b.reshape(b.convert(q, product), {B, K, rows, D}), b.convert(k, product), {0, 1}, {0, 1}, {3}, {3}), {B, H, S, T});
   if (n.has_attr("scale")) x = b.multiply(x, n.number("scale"));
   else x = b.divide(x, b.sqrt(b.convert(b.size(D), product)));
   x = b.convert(x, wide);

@@ -11,14 +11,16 @@ Ints spatial_list(NodeContext& n, std::string_view name, size_t count, int64_t f
   if (v.empty()) v.assign(count, fallback);
   if (v.size() != count) n.fail("attribute " + std::string(name) + " of " + std::to_string(count) + " integers", std::to_string(v.size()));
   for (const int64_t x : v)
-    if (x < least || x > (int64_t{1} << 40)) n.fail("attribute " + std::string(name) + " with entries >= " + std::to_string(least), std::to_string(x));
+    if (x < least || x > (int64_t{1} << 40))
+      n.fail("attribute " + std::string(name) + " with entries >= " + std::to_string(least), std::to_string(x));
   return v;
 }
 
 Dims kernel_attribute(NodeContext& n, Builder& b, Value x) {
   if (b.rank(x) < 2) n.fail("an operand N x C x spatial", b.type(x).text());
   const Ints k = n.ints("kernel_shape");
-  if (static_cast<int64_t>(k.size()) != b.rank(x) - 2) n.fail("kernel_shape of " + std::to_string(b.rank(x) - 2) + " integers", std::to_string(k.size()));
+  if (static_cast<int64_t>(k.size()) != b.rank(x) - 2)
+    n.fail("kernel_shape of " + std::to_string(b.rank(x) - 2) + " integers", std::to_string(k.size()));
   for (const int64_t v : k)
     if (v < 1 || v > INT32_MAX) n.fail("kernel_shape with entries in [1, 2^31)", std::to_string(v));
   return to_dims(k);
@@ -34,7 +36,8 @@ Window read_window(NodeContext& n, Builder& b, Value x, Dims kernel) {
   w.auto_pad = n.text("auto_pad", "NOTSET");
   if (w.auto_pad.empty()) w.auto_pad = "NOTSET";
   const bool same = w.auto_pad == "SAME_UPPER" || w.auto_pad == "SAME_LOWER";
-  if (!same && w.auto_pad != "VALID" && w.auto_pad != "NOTSET") n.fail("auto_pad NOTSET, VALID, SAME_UPPER or SAME_LOWER", "'" + escaped(w.auto_pad) + "'");
+  if (!same && w.auto_pad != "VALID" && w.auto_pad != "NOTSET")
+    n.fail("auto_pad NOTSET, VALID, SAME_UPPER or SAME_LOWER", "'" + escaped(w.auto_pad) + "'");
   const Ints pads = n.ints("pads", Ints(axes * 2, 0));
   if (pads.size() != axes * 2) n.fail("pads of " + std::to_string(axes * 2) + " integers", std::to_string(pads.size()));
   for (size_t i = 0; i < axes; ++i) {
@@ -132,7 +135,8 @@ Value conv_transpose(NodeContext& n, Builder& b) {
   const size_t axes = win.axes();
   const Ints extra = spatial_list(n, "output_padding", axes, 0, 0);
   const Ints shape = n.ints("output_shape", Ints{});
-  if (!shape.empty() && shape.size() != axes && shape.size() != axes + 2) n.fail("output_shape of " + std::to_string(axes) + " integers", std::to_string(shape.size()));
+  if (!shape.empty() && shape.size() != axes && shape.size() != axes + 2)
+    n.fail("output_shape of " + std::to_string(axes) + " integers", std::to_string(shape.size()));
   ConvLayout c{Ints(axes, 1), win.strides, win.dilations, Ints(axes, 1), {}, {}, 0, 1, group, b.dtype(x)};
   const bool same = win.auto_pad == "SAME_UPPER" || win.auto_pad == "SAME_LOWER";
   for (size_t i = 0; i < axes; ++i) {
@@ -151,7 +155,8 @@ Value conv_transpose(NodeContext& n, Builder& b) {
   if (group > 1) {  // [C, M/g, k] -> [C/g, M, k]
     Dims d = b.dims(w);
     const Dim channels = d[0], each = d[1];
-    if (channels.is_constant() && channels.value() % group != 0) n.fail("channels that divide into " + std::to_string(group) + " groups", channels.text());
+    if (channels.is_constant() && channels.value() % group != 0)
+      n.fail("channels that divide into " + std::to_string(group) + " groups", channels.text());
     Dims split = d;
     split[0] = Dim(group);
     split.insert(split.begin() + 1, Dim::floor_div(channels, group));
@@ -171,7 +176,12 @@ Value deform_conv(NodeContext& n, Builder& b) {
   if (offset_group < 1) n.fail("offset_group >= 1", std::to_string(offset_group));
   const Window win = read_window(n, b, x, kernel_of(n, b, x, w));
   return b.op("deform_conv", {x, w, n.in(2), n.in_or_none(3), n.in_or_none(4)},
-              {{"window_strides", win.strides}, {"padding_low", win.low}, {"padding_high", win.high}, {"rhs_dilation", win.dilations}, {"group", group}, {"offset_group", offset_group}});
+              {{"window_strides", win.strides},
+               {"padding_low", win.low},
+               {"padding_high", win.high},
+               {"rhs_dilation", win.dilations},
+               {"group", group},
+               {"offset_group", offset_group}});
 }
 
 }  // namespace
@@ -196,8 +206,10 @@ ONNX_OP(Col2Im, 18) {
   const Dims image = n.sizes(1);
   const Ints block = n.constants(2);
   const size_t axes = block.size();
-  if (axes == 0 || image.size() != axes) n.fail("image_shape and block_shape of one length", std::to_string(image.size()) + " and " + std::to_string(axes));
-  const Ints strides = spatial_list(n, "strides", axes, 1, 1), dilations = spatial_list(n, "dilations", axes, 1, 1), pads = spatial_list(n, "pads", axes * 2, 0, 0);
+  if (axes == 0 || image.size() != axes)
+    n.fail("image_shape and block_shape of one length", std::to_string(image.size()) + " and " + std::to_string(axes));
+  const Ints strides = spatial_list(n, "strides", axes, 1, 1), dilations = spatial_list(n, "dilations", axes, 1, 1),
+             pads = spatial_list(n, "pads", axes * 2, 0, 0);
   int64_t taps = 1;
   for (const int64_t k : block) {
     if (k < 1 || k > 4096 || taps > 65536) n.fail("block_shape with entries from 1 to 4,096", std::to_string(k));
@@ -217,7 +229,8 @@ ONNX_OP(Col2Im, 18) {
     c.low.push_back(low);
     c.high.push_back(image[i] - (count - Dim(1)) * Dim(strides[i]) - Dim(1) - low + span - Dim(1));
   }
-  const Value eye = b.convert(b.compare(b.iota(DType::i32, {Dim(taps), Dim(taps)}, 0), b.iota(DType::i32, {Dim(taps), Dim(taps)}, 1), "EQ"), b.dtype(x));
+  const Value eye =
+      b.convert(b.compare(b.iota(DType::i32, {Dim(taps), Dim(taps)}, 0), b.iota(DType::i32, {Dim(taps), Dim(taps)}, 1), "EQ"), b.dtype(x));
   return b.reshape(convolution(b, b.reshape(x, columns), b.reshape(eye, kernel), c), result);
 }
 

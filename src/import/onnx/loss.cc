@@ -11,7 +11,8 @@ namespace {
 Value negative_log_likelihood(NodeContext& n, Builder& b, Value log_prob, Value target, Value weight) {
   const std::string reduction = n.text("reduction", "mean");
   if (reduction != "none" && reduction != "mean" && reduction != "sum") n.fail("reduction none, mean or sum", "'" + escaped(reduction) + "'");
-  if (b.rank(log_prob) < 2 || b.rank(target) != b.rank(log_prob) - 1) n.fail("scores [N, C, d...] and labels [N, d...]", b.type(log_prob).text() + " and " + b.type(target).text());
+  if (b.rank(log_prob) < 2 || b.rank(target) != b.rank(log_prob) - 1)
+    n.fail("scores [N, C, d...] and labels [N, d...]", b.type(log_prob).text() + " and " + b.type(target).text());
   if (weight && b.rank(weight) != 1) n.fail("weights [C]", b.type(weight).text());
   const DType t = b.dtype(log_prob);
   const Dim classes = b.dim(log_prob, 1);
@@ -60,7 +61,8 @@ struct Optimizer {
   Value operand(NodeContext& n, size_t list, size_t i) const { return n.in(2 + list * tensors + i); }
 };
 Optimizer read_optimizer(NodeContext& n, Builder& b, size_t lists) {
-  if (n.inputs() < 2 + lists || (n.inputs() - 2) % lists != 0) n.fail("2 operands and lists of " + std::to_string(lists), std::to_string(n.inputs()) + " operands");
+  if (n.inputs() < 2 + lists || (n.inputs() - 2) % lists != 0)
+    n.fail("2 operands and lists of " + std::to_string(lists), std::to_string(n.inputs()) + " operands");
   return {scalar(b, n.in(0)), scalar(b, n.in(1)), (n.inputs() - 2) / lists};
 }
 
@@ -88,8 +90,8 @@ ONNX_TRAINING_OP(Adagrad, 1) {
 
 ONNX_TRAINING_OP(Adam, 1) {
   const Optimizer o = read_optimizer(n, b, 4);
-  const double alpha = n.number("alpha", 0.9), beta = n.number("beta", 0.999), epsilon = n.number("epsilon", 1e-6), norm = n.number("norm_coefficient", 0.0),
-               norm_after = n.number("norm_coefficient_post", 0.0);
+  const double alpha = n.number("alpha", 0.9), beta = n.number("beta", 0.999), epsilon = n.number("epsilon", 1e-6),
+               norm = n.number("norm_coefficient", 0.0), norm_after = n.number("norm_coefficient_post", 0.0);
   Values xs, vs, hs;
   for (size_t i = 0; i < o.tensors; ++i) {
     const Value x = o.operand(n, 0, i), v = o.operand(n, 2, i), h = o.operand(n, 3, i);

@@ -113,7 +113,8 @@ Value einsum(NodeContext& n, Builder& b, std::string equation) {
     if (c == ',') texts.emplace_back();
     else texts.back() += c;
   }
-  if (texts.size() != n.inputs()) n.fail(std::to_string(n.inputs()) + " terms in the einsum equation, one for each operand", "'" + escaped(equation) + "'");
+  if (texts.size() != n.inputs())
+    n.fail(std::to_string(n.inputs()) + " terms in the einsum equation, one for each operand", "'" + escaped(equation) + "'");
   std::vector<Term> terms;
   int64_t ellipsis = 0;
   std::map<int, int> count;
@@ -122,7 +123,8 @@ Value einsum(NodeContext& n, Builder& b, std::string equation) {
     const bool dots = texts[i].find("...") != std::string::npos;
     const int64_t letters = static_cast<int64_t>(texts[i].size()) - (dots ? 3 : 0);
     const int64_t rest = b.rank(x) - letters;
-    if (rest < 0 || (!dots && rest != 0)) n.fail("term '" + escaped(texts[i]) + "' with one label for each axis of " + b.type(x).text(), std::to_string(letters) + " labels");
+    if (rest < 0 || (!dots && rest != 0))
+      n.fail("term '" + escaped(texts[i]) + "' with one label for each axis of " + b.type(x).text(), std::to_string(letters) + " labels");
     terms.push_back({x, parse_term(n, texts[i], rest)});
     if (dots) ellipsis = std::max(ellipsis, rest);
     for (const int label : terms.back().labels) ++count[label];
@@ -137,7 +139,8 @@ Value einsum(NodeContext& n, Builder& b, std::string equation) {
   }
   for (size_t i = 0; i < out.size(); ++i) {
     if (!count.contains(out[i])) n.fail("output labels that occur in an operand", "'" + escaped(equation) + "'");
-    if (std::find(out.begin(), out.begin() + static_cast<int64_t>(i), out[i]) != out.begin() + static_cast<int64_t>(i)) n.fail("each output label once", "'" + escaped(equation) + "'");
+    if (std::find(out.begin(), out.begin() + static_cast<int64_t>(i), out[i]) != out.begin() + static_cast<int64_t>(i))
+      n.fail("each output label once", "'" + escaped(equation) + "'");
   }
   const auto in_output = [&](int label) { return std::find(out.begin(), out.end(), label) != out.end(); };
   for (Term& t : terms) t = take_diagonals(b, std::move(t));
@@ -240,10 +243,10 @@ Value compared(Builder& b, Value x, Value y, std::string_view direction) {
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------- one operand
-#define BASCULE_UNARY(Name, Since, core)     \
-  ONNX_OP(Name, Since) {                     \
-    n.ignore("consumed_inputs");             \
-    return b.unary(core, n.in(0));           \
+#define BASCULE_UNARY(Name, Since, core) \
+  ONNX_OP(Name, Since) {                 \
+    n.ignore("consumed_inputs");         \
+    return b.unary(core, n.in(0));       \
   }
 
 ONNX_OP(Abs, 1) {
@@ -300,8 +303,8 @@ ONNX_OP(IsInf, 10) {
 }
 
 // ---------------------------------------------------------------------------------------------------- two operands
-#define BASCULE_BINARY(Name, core)                                        \
-  ONNX_OP(Name, 1) { return legacy(n, b, core); }                         \
+#define BASCULE_BINARY(Name, core)                \
+  ONNX_OP(Name, 1) { return legacy(n, b, core); } \
   ONNX_OP(Name, 7) { return b.binary(core, n.in(0), n.in(1)); }
 BASCULE_BINARY(Add, "add")
 BASCULE_BINARY(Sub, "subtract")
@@ -327,11 +330,11 @@ ONNX_OP(Mod, 10) {
   return fmod == 1 ? b.remainder(x, y) : floor_mod(b, x, y);
 }
 
-#define BASCULE_COMPARE(Name, direction)                                          \
-  ONNX_OP(Name, 1) {                                                              \
-    const Value y = legacy_operand(n, b, 1);                                      \
-    return compared(b, n.in(0), y, direction);                                    \
-  }                                                                               \
+#define BASCULE_COMPARE(Name, direction)       \
+  ONNX_OP(Name, 1) {                           \
+    const Value y = legacy_operand(n, b, 1);   \
+    return compared(b, n.in(0), y, direction); \
+  }                                            \
   ONNX_OP(Name, 7) { return compared(b, n.in(0), n.in(1), direction); }
 BASCULE_COMPARE(Equal, "EQ")
 BASCULE_COMPARE(Greater, "GT")

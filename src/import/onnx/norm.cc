@@ -118,7 +118,8 @@ Value instance_norm(NodeContext& n, Builder& b) {
   const Value x = n.in(0);
   if (b.rank(x) < 3) n.fail("input [N, C, spatial]", b.type(x).text());
   const double epsilon = n.number("epsilon", 1e-5);
-  if (b.dim(x, 1).is_constant() && b.dim(x, 1).value() > 0) return b.op("group_norm", {x, n.in(1), n.in(2)}, {{"groups", b.dim(x, 1).value()}, {"epsilon", epsilon}});
+  if (b.dim(x, 1).is_constant() && b.dim(x, 1).value() > 0)
+    return b.op("group_norm", {x, n.in(1), n.in(2)}, {{"groups", b.dim(x, 1).value()}, {"epsilon", epsilon}});
   const DType t = b.dtype(x), wide = small_float(t) ? DType::f32 : t;
   const Value y = standardize(b, b.convert(x, wide), range_axes(2, b.rank(x)), epsilon).y;
   const Value scaled = b.add(b.multiply(y, along_channels(n, b, b.convert(n.in(1), wide), x)), along_channels(n, b, b.convert(n.in(2), wide), x));
@@ -217,7 +218,12 @@ ONNX_OP(LRN, 1) {
   low[1] = (size - 1) / 2;
   high[1] = size - 1 - (size - 1) / 2;
   const Value sum = b.ops("reduce_window", {b.multiply(v, v), b.constant_like(0, wide)},
-                          {{"window_dimensions", window}, {"window_strides", ones}, {"base_dilations", ones}, {"window_dilations", ones}, {"padding_low", low}, {"padding_high", high}},
+                          {{"window_dimensions", window},
+                           {"window_strides", ones},
+                           {"base_dilations", ones},
+                           {"window_dilations", ones},
+                           {"padding_low", low},
+                           {"padding_high", high}},
                           {Builder::scalar_region("add", wide)})[0];
   const Value denominator = b.power(b.add(b.multiply(sum, alpha / static_cast<double>(size)), bias), beta);
   return b.convert(b.divide(v, denominator), t);
@@ -226,7 +232,7 @@ ONNX_OP(LRN, 1) {
 ONNX_OP(Dropout, 1) {
   n.ignore("consumed_inputs");
   n.ignore("ratio");
-  n.ignore("is_test");  // a model is run, not trained: 0 was what exporters left there
+  n.ignore("is_test");                            // a model is run, not trained: 0 was what exporters left there
   return dropout_inference(n, b, n.dtype(0), 0);  // ONNX leaves the mask open; ONNX Runtime gives zeros
 }
 ONNX_OP(Dropout, 7) {

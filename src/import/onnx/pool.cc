@@ -98,7 +98,8 @@ Values max_pool_with_indices(Builder& b, Value x, const Window& w, bool column_m
   r.finish({rb.select(first, v0, v1), rb.select(first, i0, i1)});
   std::vector<OpenRegion> regions;
   regions.push_back(std::move(r));
-  return b.ops("reduce_window", {x, index, lowest(b, t), b.constant(Tensor::scalar_int(DType::i64, std::numeric_limits<int64_t>::max()))}, window_attrs(w), std::move(regions));
+  return b.ops("reduce_window", {x, index, lowest(b, t), b.constant(Tensor::scalar_int(DType::i64, std::numeric_limits<int64_t>::max()))},
+               window_attrs(w), std::move(regions));
 }
 
 Results max_pool(NodeContext& n, Builder& b) {
@@ -151,7 +152,8 @@ Value global_lp_pool(NodeContext& n, Builder& b, Norm norm) {
 Value roi_align(NodeContext& n, Builder& b, const std::string& transformation) {
   const std::string mode = n.text("mode", "avg");
   if (mode != "avg" && mode != "max") n.fail("mode avg or max", "'" + escaped(mode) + "'");
-  if (transformation != "half_pixel" && transformation != "output_half_pixel") n.fail("coordinate_transformation_mode half_pixel or output_half_pixel", "'" + escaped(transformation) + "'");
+  if (transformation != "half_pixel" && transformation != "output_half_pixel")
+    n.fail("coordinate_transformation_mode half_pixel or output_half_pixel", "'" + escaped(transformation) + "'");
   return b.op("roi_align", {n.in(0), n.in(1), n.in(2)},
               {{"mode", mode},
                {"half_pixel", transformation == "half_pixel"},
@@ -183,7 +185,8 @@ ONNX_OP(RoiAlign, 16) { return roi_align(n, b, n.text("coordinate_transformation
 ONNX_OP(MaxRoiPool, 1) {
   const Ints shape = n.ints("pooled_shape");
   if (shape.size() != 2) n.fail("pooled_shape of 2 integers", std::to_string(shape.size()));
-  return b.op("max_roi_pool", {n.in(0), n.in(1)}, {{"output_height", shape[0]}, {"output_width", shape[1]}, {"spatial_scale", n.number("spatial_scale", 1.0)}});
+  return b.op("max_roi_pool", {n.in(0), n.in(1)},
+              {{"output_height", shape[0]}, {"output_width", shape[1]}, {"spatial_scale", n.number("spatial_scale", 1.0)}});
 }
 
 // Each element of X goes where its index says in the flattened pooled image; zeros elsewhere.

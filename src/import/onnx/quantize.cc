@@ -30,17 +30,20 @@ Value quantize(NodeContext& n, Builder& b, int64_t axis, int64_t block, bool sat
   const Value x = n.in(0), zero = n.in_or_none(2);
   Value scale = n.in(1);
   const DType t = zero ? b.dtype(zero) : output.value_or(DType::u8);
-  if (zero && output && *output != t) n.fail("output_dtype equal to the zero point's type " + std::string(info(t).name), std::string(info(*output).name));
+  if (zero && output && *output != t)
+    n.fail("output_dtype equal to the zero point's type " + std::string(info(t).name), std::string(info(*output).name));
   DType wide = precision.value_or(b.dtype(scale));
   if (!is_float(wide) || info(wide).bits < 16) wide = is_float(b.dtype(x)) ? b.dtype(x) : DType::f32;
   Value offset = zero;
   if (zero && is_float(t) && info(t).bits == 8) offset = kNoValue;  // defined to be 0
-  return b.op("quantize", {x, scale, offset}, {{"dtype", t}, {"axis", scale_axis(n, b, x, scale, axis)}, {"block_size", block}, {"saturate", saturate}, {"precision", wide}});
+  return b.op("quantize", {x, scale, offset},
+              {{"dtype", t}, {"axis", scale_axis(n, b, x, scale, axis)}, {"block_size", block}, {"saturate", saturate}, {"precision", wide}});
 }
 
 Value dequantize(NodeContext& n, Builder& b, int64_t axis, int64_t block, std::optional<DType> output) {
   const Value x = n.in(0), scale = n.in(1), zero = n.in_or_none(2);
-  return b.op("dequantize", {x, scale, zero}, {{"axis", scale_axis(n, b, x, scale, axis)}, {"block_size", block}, {"dtype", output.value_or(b.dtype(scale))}});
+  return b.op("dequantize", {x, scale, zero},
+              {{"axis", scale_axis(n, b, x, scale, axis)}, {"block_size", block}, {"dtype", output.value_or(b.dtype(scale))}});
 }
 
 std::optional<DType> dtype_or_none(NodeContext& n, std::string_view name) {
@@ -65,9 +68,7 @@ Value centered(NodeContext& n, Builder& b, Value x, size_t zero, bool rows) {
 }
 
 // A scale of rows (of the product's left side or result) as a column.
-Value row_scale(Builder& b, Value s, bool rows) {
-  return rows && b.rank(s) == 1 && !b.dim(s, 0).is(1) ? b.unsqueeze(s, {1}) : s;
-}
+Value row_scale(Builder& b, Value s, bool rows) { return rows && b.rank(s) == 1 && !b.dim(s, 0).is(1) ? b.unsqueeze(s, {1}) : s; }
 
 // One number for each output channel (axis 1 of y), or one for all.
 Value per_channel(Builder& b, Value v, Value y) {
@@ -90,7 +91,9 @@ Value centered_kernel(NodeContext& n, Builder& b, Value w, size_t zero) {
 ONNX_OP(QuantizeLinear, 10) { return quantize(n, b, 1, 0, true, std::nullopt, std::nullopt); }
 ONNX_OP(QuantizeLinear, 13) { return quantize(n, b, n.integer("axis", 1), 0, true, std::nullopt, std::nullopt); }
 ONNX_OP(QuantizeLinear, 19) { return quantize(n, b, n.integer("axis", 1), 0, n.flag("saturate", true), std::nullopt, std::nullopt); }
-ONNX_OP(QuantizeLinear, 21) { return quantize(n, b, n.integer("axis", 1), block_of(n), n.flag("saturate", true), std::nullopt, dtype_or_none(n, "output_dtype")); }
+ONNX_OP(QuantizeLinear, 21) {
+  return quantize(n, b, n.integer("axis", 1), block_of(n), n.flag("saturate", true), std::nullopt, dtype_or_none(n, "output_dtype"));
+}
 ONNX_OP(QuantizeLinear, 23) {
   return quantize(n, b, n.integer("axis", 1), block_of(n), n.flag("saturate", true), dtype_or_none(n, "precision"), dtype_or_none(n, "output_dtype"));
 }

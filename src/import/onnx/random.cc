@@ -35,8 +35,12 @@ Dims shape_attribute(NodeContext& n) {
 
 ONNX_OP(RandomNormal, 1) { return normal(n, b, shape_attribute(n), n.dtype_attr("dtype", DType::f32)); }
 ONNX_OP(RandomNormalLike, 1) { return normal(n, b, b.dims(n.in(0)), n.dtype_attr("dtype", n.dtype(0))); }
-ONNX_OP(RandomUniform, 1) { return uniform(n, b, shape_attribute(n), n.dtype_attr("dtype", DType::f32), n.number("low", 0.0), n.number("high", 1.0)); }
-ONNX_OP(RandomUniformLike, 1) { return uniform(n, b, b.dims(n.in(0)), n.dtype_attr("dtype", n.dtype(0)), n.number("low", 0.0), n.number("high", 1.0)); }
+ONNX_OP(RandomUniform, 1) {
+  return uniform(n, b, shape_attribute(n), n.dtype_attr("dtype", DType::f32), n.number("low", 0.0), n.number("high", 1.0));
+}
+ONNX_OP(RandomUniformLike, 1) {
+  return uniform(n, b, b.dims(n.in(0)), n.dtype_attr("dtype", n.dtype(0)), n.number("low", 0.0), n.number("high", 1.0));
+}
 
 // 1 with probability x
 ONNX_OP(Bernoulli, 15) {
@@ -62,7 +66,8 @@ ONNX_OP(Multinomial, 7) {
 
 // Boxes kept for each image and class; see ops/non_max_suppression.cc.
 ONNX_OP(NonMaxSuppression, 10) {
-  return b.op("non_max_suppression", {n.in(0), n.in(1), n.in_or_none(2), n.in_or_none(3), n.in_or_none(4)}, {{"center_point_box", n.flag("center_point_box", false)}});
+  return b.op("non_max_suppression", {n.in(0), n.in(1), n.in_or_none(2), n.in_or_none(3), n.in_or_none(4)},
+              {{"center_point_box", n.flag("center_point_box", false)}});
 }
 
 }  // namespace bascule::onnx

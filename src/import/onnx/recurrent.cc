@@ -21,7 +21,8 @@ Results recurrent(NodeContext& n, Builder& b, const Cell& cell, Attrs more) {
     operands.push_back(swapped(n.in_or_none(6)));
     operands.push_back(n.in_or_none(7));
   }
-  if (n.has_attr("hidden_size") && b.rank(operands[2]) == 3 && b.dim(operands[2], 2).is_constant() && !b.dim(operands[2], 2).is(n.integer("hidden_size")))
+  if (n.has_attr("hidden_size") && b.rank(operands[2]) == 3 && b.dim(operands[2], 2).is_constant() &&
+      !b.dim(operands[2], 2).is(n.integer("hidden_size")))
     n.fail("R of " + std::to_string(n.integer("hidden_size")) + " columns from attribute hidden_size", b.type(operands[2]).text());
   more.set("direction", n.text("direction", "forward"));
   more.set("activations", n.texts("activations", Texts{}));

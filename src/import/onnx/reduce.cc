@@ -99,8 +99,8 @@ Value arg(NodeContext& n, Builder& b, std::string_view op) {
 }  // namespace
 
 // Axes are an attribute until operator set 17 (ReduceSum: 12), then an optional operand.
-#define BASCULE_REDUCE(Name, reduction)                                                    \
-  ONNX_OP(Name, 1) { return reduced(n, b, axes_from_attribute(n, b), reduction); }         \
+#define BASCULE_REDUCE(Name, reduction)                                            \
+  ONNX_OP(Name, 1) { return reduced(n, b, axes_from_attribute(n, b), reduction); } \
   ONNX_OP(Name, 18) { return reduced(n, b, axes_from_input(n, b), reduction); }
 BASCULE_REDUCE(ReduceL1, kL1)
 BASCULE_REDUCE(ReduceL2, kL2)

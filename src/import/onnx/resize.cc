@@ -70,7 +70,8 @@ Value source_positions(NodeContext& n, Builder& b, const Axis& a, const Rule& r)
   }
   if (c == "tf_crop_and_resize") {
     const Value last = b.subtract(in, 1);
-    const Value many = b.add(b.multiply(last, a.roi_start), b.divide(b.multiply(i, b.multiply(last, a.roi_end - a.roi_start)), b.subtract(length, 1)));
+    const Value many =
+        b.add(b.multiply(last, a.roi_start), b.divide(b.multiply(i, b.multiply(last, a.roi_end - a.roi_start)), b.subtract(length, 1)));
     const Value one = b.multiply(last, 0.5 * (a.roi_start + a.roi_end));
     return b.select(single, one, many);
   }

@@ -14,7 +14,8 @@ Value grid_sample(NodeContext& n, Builder& b, std::string mode) {
   if (mode == "bilinear") mode = "linear";
   if (mode == "bicubic") mode = "cubic";
   if (mode != "linear" && mode != "nearest" && mode != "cubic") n.fail("mode linear, nearest or cubic", "'" + escaped(mode) + "'");
-  if (padding != "zeros" && padding != "border" && padding != "reflection") n.fail("padding_mode zeros, border or reflection", "'" + escaped(padding) + "'");
+  if (padding != "zeros" && padding != "border" && padding != "reflection")
+    n.fail("padding_mode zeros, border or reflection", "'" + escaped(padding) + "'");
   const Attrs attrs{{"mode", mode}, {"padding_mode", padding}, {"align_corners", align}};
   if (is_float(b.dtype(x))) return b.op("grid_sample", {x, grid}, attrs);
   return b.convert(b.op("grid_sample", {b.convert(x, DType::f64), grid}, attrs), b.dtype(x));
@@ -45,7 +46,7 @@ ONNX_OP(AffineGrid, 20) {
                           : b.add(b.multiply(b.add(index, 0.5), b.divide(2, length)), -1));
   }
   parts.push_back(b.full(column, DType::f64, 1));
-  const Value points = b.convert(b.concatenate(parts, static_cast<int64_t>(axes)), wide);  // spatial x (axes + 1)
+  const Value points = b.convert(b.concatenate(parts, static_cast<int64_t>(axes)), wide);                    // spatial x (axes + 1)
   const Value y = b.dot_general(b.convert(theta, wide), points, {}, {}, {2}, {static_cast<int64_t>(axes)});  // N x axes x spatial
   Ints order{0};
   for (size_t i = 0; i < axes; ++i) order.push_back(static_cast<int64_t>(i) + 2);

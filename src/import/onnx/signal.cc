@@ -112,7 +112,9 @@ ONNX_OP(MelWeightMatrix, 17) {
   const int64_t bins = n.constant(0), length = n.constant(1), rate = n.constant(2);
   const Tensor low_edge = n.tensor(3), high_edge = n.tensor(4);
   const DType t = n.dtype_attr("output_datatype", DType::f32);
-  if (bins < 1 || bins > 1 << 16 || length < 1 || length > 1 << 24 || rate < 1) n.fail("num_mel_bins, dft_length and sample_rate of 1 or more", std::to_string(bins) + ", " + std::to_string(length) + ", " + std::to_string(rate));
+  if (bins < 1 || bins > 1 << 16 || length < 1 || length > 1 << 24 || rate < 1)
+    n.fail("num_mel_bins, dft_length and sample_rate of 1 or more",
+           std::to_string(bins) + ", " + std::to_string(length) + ", " + std::to_string(rate));
   const int64_t rows = length / 2 + 1;
   if (low_edge.elements() != 1 || high_edge.elements() != 1) n.fail("edges of one element", low_edge.type_text() + " and " + high_edge.type_text());
   const auto mel = [](double hertz) { return 2595 * std::log10(1 + hertz / 700); };
