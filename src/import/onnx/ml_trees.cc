@@ -184,7 +184,7 @@ Results two_classes(const NodeContext& n, const ClassLabels& labels, Value score
   Value s0 = column(scores, 0), s1 = column(scores, 1);
   const Value h0 = column(hits, 0), h1 = column(hits, 1);
   if (base.size() > 2) n.fail("at most 2 base_values for two classes", std::to_string(base.size()));
-  if (base.size() == 1) s0 = b.add(s0, base[0]);
+  if (base.size() == 1) s0 = b.select(h0, b.add(s0, base[0]), 0);  // a class without votes has no base value either
   Value first = s0, second = s1, evidence = b.select(h1, s1, s0);
   if (base.size() == 2) {  // where class 1 has a vote, its score is its base value plus class 0's sum
     const Value sum = b.add(s0, base[1]);

@@ -1,6 +1,7 @@
 // import/onnx/tensor_pb.cc — every element type and every encoding of ONNX tensors, checked against their dims before anything is allocated.
 #include "import/onnx/tensor_pb.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -299,7 +300,20 @@ HostValue value_of_map(const Source& source, const ValueProto& v, const std::str
   if (keys.elements() != static_cast<int64_t>(values.items().size())) {
     fail_file(where, "one value per key", std::to_string(keys.elements()) + " keys, " + std::to_string(values.items().size()) + " values", kExportAgain);
   }
-  return HostValue::map(std::move(keys), std::move(values));
+  // One number for each key: kept as one tensor.
+  const auto& items = values.items();
+  const bool numbers = !items.empty() && std::all_of(items.begin(), items.end(), [&](const HostValue& i) { return i.is_tensor() && i.tensor().rank() == 0 && i.tensor().dtype() == items[0].tensor().dtype(); });
+  if (!numbers) return HostValue::map(std::move(keys), std::move(values));
+  const DType t = items[0].tensor().dtype();
+  Tensor all(t, {static_cast<int64_t>(items.size())});
+  for (size_t i = 0; i < items.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    if (is_string(t)) all.mutable_strings()[i] = items[i].tensor().strings()[0];
+    else if (is_complex(t)) store_complex(t, all.mutable_data(), at, items[i].tensor().complex(0));
+    else if (is_float(t)) store_double(t, all.mutable_data(), at, items[i].tensor().number(0));
+    else store_int(t, all.mutable_data(), at, items[i].tensor().integer(0));
+  }
+  return HostValue::map(std::move(keys), std::move(all));
 }
 
 void append_items(const Source& source, const ValueProto& v, const std::string& where, std::vector<HostValue>& out) {
