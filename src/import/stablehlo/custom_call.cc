@@ -29,6 +29,37 @@ const OpDef* later_operator(std::string_view target) {
   return nullptr;
 }
 
+// JAX's reduce_window of sizes that inputs decide: operands, init values, then window, strides, base and window dilations, padding; the region is a function.
+Values dynamic_reduce_window(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
+  Builder& b = r.builder();
+  constexpr size_t kSizes = 5;
+  const AttributeSyntax* called = mlir::find(op.attributes, "called_computations");
+  const mlir::FunctionSyntax* body = called && called->items.size() == 1 ? r.module().function(called->items[0].text) : nullptr;
+  if (!body) r.fail(op.at, "called_computations that names one function of the module", "none");
+  if (operands.size() < kSizes + 2 || op.result_types.empty()) r.fail(op.at, "operands, init values and " + std::to_string(kSizes) + " lists of sizes", std::to_string(operands.size()) + " operands");
+  const size_t kept = operands.size() - kSizes;
+  const auto sizes = [&](size_t i) {
+    if (auto k = b.known(operands[kept + i])) return *k;
+    r.unsupported(op.at, "sizes that follow from constants and from the shapes of inputs", "a value of the run", "Export the model with static shapes");
+  };
+  const auto numbers = [&](size_t i) {
+    if (auto c = constants(sizes(i))) return *c;
+    r.unsupported(op.at, "strides and dilations that are constants", "sizes of inputs", "Export the model with static shapes");
+  };
+  const Dims padding = sizes(4);
+  Dims low, high;
+  for (size_t i = 0; i + 1 < padding.size(); i += 2) {
+    low.push_back(padding[i]);
+    high.push_back(padding[i + 1]);
+  }
+  Values results = b.ops("reduce_window", Values(operands.begin(), operands.begin() + static_cast<int64_t>(kept)),
+                         {{"window_dimensions", sizes(0)}, {"window_strides", numbers(1)}, {"base_dilations", numbers(2)}, {"window_dilations", numbers(3)}, {"padding_low", low}, {"padding_high", high}},
+                         {std::make_shared<const Graph>(r.function(*body))});
+  if (results.size() != op.result_types.size()) r.fail(op.at, std::to_string(results.size()) + " results", std::to_string(op.result_types.size()));
+  for (size_t i = 0; i < results.size(); ++i) r.settle(results[i], op.result_types[i], op.at);
+  return results;
+}
+
 }  // namespace
 
 bool knows_custom_call(std::string_view target) { return is_identity(target) || target == "shape_assertion" || later_operator(target) || knows_lapack(target); }
@@ -48,6 +79,7 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
   }
   if (target == "shape_assertion" && op.result_types.empty()) return Values{};  // a check of input shapes, which the runtime makes itself
 
+  if (target == "stablehlo.dynamic_reduce_window") return dynamic_reduce_window(r, op, operands);
   if (auto solved = read_lapack(r, op, target, operands)) return solved;
   if (const OpDef* def = later_operator(target)) {
     OperationSyntax plain;
