@@ -9,6 +9,7 @@ namespace {
 
 // A per-feature attribute (one value, or one for each feature of the last axis) as an f32 constant that broadcasts.
 Value per_feature(const NodeContext& n, std::string_view name, const Numbers& v, Value x) {
+  if (n.b.rank(x) == 0) n.fail("an operand of rank 1 or more", n.b.type(x).text());
   const Dim features = n.b.dim(x, -1);
   if (v.size() != 1 && features.is_constant() && features.value() != static_cast<int64_t>(v.size()))
     n.fail("attribute '" + std::string(name) + "' with 1 or " + features.text() + " values", std::to_string(v.size()));

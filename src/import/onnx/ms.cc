@@ -71,6 +71,7 @@ Value along(Builder& b, Value v, int64_t axis, int64_t rank) {
 
 Value unpacked(Builder& b, Value bytes, int64_t bits) {
   if (bits == 8) return bytes;
+  if (b.rank(bytes) == 0) b.fail("packed values of rank 1 or more", b.type(bytes).text());
   Values parts;
   for (int64_t shift = 0; shift < 8; shift += bits) {
     Value v = bytes;
