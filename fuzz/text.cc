@@ -1,5 +1,7 @@
 // fuzz/text.cc — the StableHLO reader: any text must end in a graph, a typed error or a refusal within limits; a graph that was read prints
 // to text that is read again and prints the same.
+#include "graph/text/text.h"
+
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -7,7 +9,6 @@
 
 #include "base/budget.h"
 #include "base/error.h"
-#include "graph/text/text.h"
 #include "import/stablehlo/import.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -8,7 +8,12 @@ const OpDef all_gather{
     .name = "all_gather",
     .doc = "y = x_0 .. x_n of the group, concatenated along all_gather_dim",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"dims", AttrKind::dims}, {"all_gather_dim", AttrKind::integer}, {"replica_groups", AttrKind::tensor}, {"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}}, {"use_global_device_ids", AttrKind::flag, false, false}},
+    .attrs = {{"dims", AttrKind::dims},
+              {"all_gather_dim", AttrKind::integer},
+              {"replica_groups", AttrKind::tensor},
+              {"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}},
+              {"use_global_device_ids", AttrKind::flag, false, false}},
     .type =
         [](const OpView& op) {
           op.require(!op.inputs.empty(), "an operand or more", "none");
@@ -31,7 +36,8 @@ const OpDef all_gather{
     .reference =
         [](const Call& call) {
           const auto group = group_of(call, grouping_of(call.op, true));
-          if (group.empty()) fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
+          if (group.empty())
+            fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
           const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
           const auto axis = static_cast<size_t>(call.op.attrs.integer("all_gather_dim"));
           HostValues out;
@@ -40,7 +46,9 @@ const OpDef all_gather{
             const auto n = static_cast<int64_t>(given.size());
             const auto strides = strides_of(call.in(k).dims());
             const int64_t extent = call.in(k).dim(axis);
-            if (y.dim(axis) != extent * n) fail_usage(call.op.where, "a result extent of " + std::to_string(extent * n), std::to_string(y.dim(axis)), "Run the program on the processes it was made for");
+            if (y.dim(axis) != extent * n)
+              fail_usage(call.op.where, "a result extent of " + std::to_string(extent * n), std::to_string(y.dim(axis)),
+                         "Run the program on the processes it was made for");
             int64_t j = 0;
             for_each_index(y.dims(), [&](std::span<const int64_t> index) {
               std::vector<int64_t> from(index.begin(), index.end());
@@ -53,7 +61,11 @@ const OpDef all_gather{
           return out;
         },
     .work = no_arithmetic(),
-    .cases = {{.name = "alone", .shapes = {{2, 3}}, .attrs = {{"dims", Dims{2, 3}}, {"all_gather_dim", int64_t{1}}, {"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}}}},
+    .cases = {{.name = "alone",
+               .shapes = {{2, 3}},
+               .attrs = {{"dims", Dims{2, 3}},
+                         {"all_gather_dim", int64_t{1}},
+                         {"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}}}},
 };
 BASCULE_OP(all_gather);
 

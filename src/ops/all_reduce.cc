@@ -9,7 +9,10 @@ const OpDef all_reduce{
     .name = "all_reduce",
     .doc = "y[i] = fold of x_0[i] .. x_n[i] of the group by the region",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"replica_groups", AttrKind::tensor}, {"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}}, {"use_global_device_ids", AttrKind::flag, false, false}},
+    .attrs = {{"replica_groups", AttrKind::tensor},
+              {"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}},
+              {"use_global_device_ids", AttrKind::flag, false, false}},
     .regions = 1,
     .type =
         [](const OpView& op) {
@@ -27,7 +30,8 @@ const OpDef all_reduce{
     .reference =
         [](const Call& call) {
           const auto group = group_of(call, grouping_of(call.op, true));
-          if (group.empty()) fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
+          if (group.empty())
+            fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
           const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
           HostValues out;
           for (size_t k = 0; k < call.inputs.size(); ++k) {
@@ -42,7 +46,8 @@ const OpDef all_reduce{
                .build =
                    [](Builder& b) {
                      const Value x = b.input(Type::tensor(DType::f32, {2, 3}));
-                     return b.ops("all_reduce", {x}, {{"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}}, {Builder::scalar_region("add", DType::f32)});
+                     return b.ops("all_reduce", {x}, {{"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}},
+                                  {Builder::scalar_region("add", DType::f32)});
                    }}},
 };
 BASCULE_OP(all_reduce);

@@ -8,7 +8,12 @@ const OpDef all_to_all{
     .name = "all_to_all",
     .doc = "y = part k of x_0 .. x_n along split_dimension, concatenated along concat_dimension; k: this process' place in the group",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"split_dimension", AttrKind::integer}, {"concat_dimension", AttrKind::integer}, {"split_count", AttrKind::integer}, {"replica_groups", AttrKind::tensor}, {"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}}},
+    .attrs = {{"split_dimension", AttrKind::integer},
+              {"concat_dimension", AttrKind::integer},
+              {"split_count", AttrKind::integer},
+              {"replica_groups", AttrKind::tensor},
+              {"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}}},
     .type =
         [](const OpView& op) {
           op.require(!op.inputs.empty(), "an operand or more", "none");
@@ -19,7 +24,8 @@ const OpDef all_to_all{
           for (const Type& x : op.inputs) {
             const auto split = static_cast<size_t>(require_axis(op, op.attrs.integer("split_dimension"), x.rank(), "split_dimension", "C1"));
             const auto join = static_cast<size_t>(require_axis(op, op.attrs.integer("concat_dimension"), x.rank(), "concat_dimension", "C3"));
-            if (const auto n = x.dims[split].constant()) op.require(*n % count == 0, "a size of split_dimension that split_count divides", std::to_string(*n), "C2");
+            if (const auto n = x.dims[split].constant())
+              op.require(*n % count == 0, "a size of split_dimension that split_count divides", std::to_string(*n), "C2");
             Type y = x;
             y.dims[split] = Dim::floor_div(y.dims[split], count);
             y.dims[join] = y.dims[join] * count;
@@ -32,12 +38,15 @@ const OpDef all_to_all{
           const Collectives* c = collectives_of(call);
           const auto group = group_of(call, grouping_of(call.op, false));
           const int64_t count = call.op.attrs.integer("split_count");
-          if (static_cast<int64_t>(group.size()) != count) fail_usage(call.op.where, "a group of split_count = " + std::to_string(count), std::to_string(group.size()), "Run the program on the processes it was made for");
+          if (static_cast<int64_t>(group.size()) != count)
+            fail_usage(call.op.where, "a group of split_count = " + std::to_string(count), std::to_string(group.size()),
+                       "Run the program on the processes it was made for");
           const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
           int64_t place = 0;
           for (size_t i = 0; c && i < group.size(); ++i)
             if (group[i] == c->self()) place = static_cast<int64_t>(i);
-          const auto split = static_cast<size_t>(call.op.attrs.integer("split_dimension")), join = static_cast<size_t>(call.op.attrs.integer("concat_dimension"));
+          const auto split = static_cast<size_t>(call.op.attrs.integer("split_dimension")),
+                     join = static_cast<size_t>(call.op.attrs.integer("concat_dimension"));
           HostValues out;
           for (size_t k = 0; k < call.inputs.size(); ++k) {
             Tensor y = call.result(k);
@@ -58,7 +67,12 @@ const OpDef all_to_all{
           return out;
         },
     .work = no_arithmetic(),
-    .cases = {{.name = "alone", .shapes = {{2, 3}}, .attrs = {{"split_dimension", int64_t{0}}, {"concat_dimension", int64_t{1}}, {"split_count", int64_t{1}}, {"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}}}},
+    .cases = {{.name = "alone",
+               .shapes = {{2, 3}},
+               .attrs = {{"split_dimension", int64_t{0}},
+                         {"concat_dimension", int64_t{1}},
+                         {"split_count", int64_t{1}},
+                         {"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}}}},
 };
 BASCULE_OP(all_to_all);
 

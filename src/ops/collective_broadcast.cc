@@ -8,14 +8,17 @@ const OpDef collective_broadcast{
     .name = "collective_broadcast",
     .doc = "y = x of the first process of the group, or of process root[i] for operand i; 0 on a process in no group",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"replica_groups", AttrKind::tensor}, {"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}},
+    .attrs = {{"replica_groups", AttrKind::tensor},
+              {"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}},
               {"has_dynamic_root", AttrKind::flag, false, false}},  // the last operand holds the root of each other one
     .type =
         [](const OpView& op) {
           require_groups(op, "C1, C2");
           std::vector<Type> out(op.inputs.begin(), op.inputs.end());
           if (op.attrs.flag("has_dynamic_root")) {
-            op.require(out.size() > 1 && is_int(out.back().dtype) && out.back().rank() == 1 && (!out.back().dims[0].is_constant() || out.back().dims[0].is(static_cast<int64_t>(out.size()) - 1)),
+            op.require(out.size() > 1 && is_int(out.back().dtype) && out.back().rank() == 1 &&
+                           (!out.back().dims[0].is_constant() || out.back().dims[0].is(static_cast<int64_t>(out.size()) - 1)),
                        "a last operand with one root for each other operand", out.empty() ? "none" : out.back().text());
             out.pop_back();
           }
@@ -33,7 +36,8 @@ const OpDef collective_broadcast{
           const bool dynamic = call.op.attrs.flag("has_dynamic_root");
           for (size_t k = 0; k < call.results.size(); ++k) {
             const int64_t root = dynamic ? call.inputs.back().tensor().integer(static_cast<int64_t>(k)) : 0;
-            if (root < 0 || root >= static_cast<int64_t>(given.size())) fail_usage(call.op.where, "a root in [0, " + std::to_string(given.size()) + ")", std::to_string(root), "Give a process of the group");
+            if (root < 0 || root >= static_cast<int64_t>(given.size()))
+              fail_usage(call.op.where, "a root in [0, " + std::to_string(given.size()) + ")", std::to_string(root), "Give a process of the group");
             out.push_back(given[static_cast<size_t>(root)][k]);
           }
           return out;

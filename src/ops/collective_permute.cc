@@ -11,14 +11,18 @@ const OpDef collective_permute{
     .name = "collective_permute",
     .doc = "y = x of the process s with (s, this one) in source_target_pairs; 0 if there is none",
     .inputs = {{"operand", DTypes::tensors}},
-    .attrs = {{"source_target_pairs", AttrKind::tensor}, {"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}}},
+    .attrs = {{"source_target_pairs", AttrKind::tensor},
+              {"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}}},
     .type =
         [](const OpView& op) {
           const Tensor& pairs = op.attrs.tensor("source_target_pairs");
           op.require(pairs.rank() == 2 && pairs.dim(1) == 2 && is_int(pairs.dtype()), "pairs of shape [n,2]", pairs.type_text(), "C1");
           std::set<int64_t> sources, targets;
           for (int64_t i = 0; i < pairs.dim(0); ++i)
-            op.require(pairs.integer(2 * i) >= 0 && pairs.integer(2 * i + 1) >= 0 && sources.insert(pairs.integer(2 * i)).second && targets.insert(pairs.integer(2 * i + 1)).second, "each source and each target once", "pair " + std::to_string(i), "C2, C3");
+            op.require(pairs.integer(2 * i) >= 0 && pairs.integer(2 * i + 1) >= 0 && sources.insert(pairs.integer(2 * i)).second &&
+                           targets.insert(pairs.integer(2 * i + 1)).second,
+                       "each source and each target once", "pair " + std::to_string(i), "C2, C3");
           return std::vector<Type>{op.in(0)};
         },
     .reference =
@@ -35,7 +39,9 @@ const OpDef collective_permute{
             taking_part.insert({pairs.integer(2 * i), pairs.integer(2 * i + 1)});
             if (pairs.integer(2 * i + 1) == mine) source = pairs.integer(2 * i);
           }
-          if (!taking_part.empty() && *taking_part.rbegin() >= count) fail_usage(call.op.where, std::to_string(count) + " processes", "process " + std::to_string(*taking_part.rbegin()) + " in a pair", "Run the program on the processes it was made for");
+          if (!taking_part.empty() && *taking_part.rbegin() >= count)
+            fail_usage(call.op.where, std::to_string(count) + " processes", "process " + std::to_string(*taking_part.rbegin()) + " in a pair",
+                       "Run the program on the processes it was made for");
           if (!taking_part.count(mine)) return one(call.result());
           std::vector<Process> group;
           for (const int64_t id : taking_part) group.push_back(partitions ? Process{self.replica, id} : Process{id, self.partition});
@@ -44,7 +50,9 @@ const OpDef collective_permute{
           return HostValues{given[static_cast<size_t>(std::distance(taking_part.begin(), taking_part.find(source)))][0]};
         },
     .work = no_arithmetic(),
-    .cases = {{.name = "alone", .shapes = {{2, 3}}, .attrs = {{"source_target_pairs", Tensor::from_ints(DType::i64, {1, 2}, std::vector<int64_t>{0, 0})}}}},
+    .cases = {{.name = "alone",
+               .shapes = {{2, 3}},
+               .attrs = {{"source_target_pairs", Tensor::from_ints(DType::i64, {1, 2}, std::vector<int64_t>{0, 0})}}}},
 };
 BASCULE_OP(collective_permute);
 

@@ -9,7 +9,10 @@ const OpDef collective_reduce{
     .name = "collective_reduce",
     .doc = "y[i] = fold of x_0[i] .. x_n[i] by the region on the first process of the group, 0 on the others",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"replica_groups", AttrKind::tensor}, {"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}}, {"use_global_device_ids", AttrKind::flag, false, false}},
+    .attrs = {{"replica_groups", AttrKind::tensor},
+              {"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}},
+              {"use_global_device_ids", AttrKind::flag, false, false}},
     .regions = 1,
     .type =
         [](const OpView& op) {
@@ -42,7 +45,8 @@ const OpDef collective_reduce{
                .build =
                    [](Builder& b) {
                      const Value x = b.input(Type::tensor(DType::f32, {2, 3}));
-                     return b.ops("collective_reduce", {x}, {{"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}}, {Builder::scalar_region("add", DType::f32)});
+                     return b.ops("collective_reduce", {x}, {{"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}},
+                                  {Builder::scalar_region("add", DType::f32)});
                    }}},
 };
 BASCULE_OP(collective_reduce);

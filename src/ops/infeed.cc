@@ -17,7 +17,8 @@ const OpDef infeed{
           Collectives* c = collectives_of(call);
           if (!c) fail_unsupported(call.op.where, "an infeed", "none", "Give the values as inputs of the program");
           HostValues out = c->infeed();
-          if (out.size() != 1 || !compatible(Type::of(out[0]), call.results[0])) fail_usage(call.op.where, call.results[0].text(), out.empty() ? "nothing" : Type::of(out[0]).text(), "Queue what the program takes");
+          if (out.size() != 1 || !compatible(Type::of(out[0]), call.results[0]))
+            fail_usage(call.op.where, call.results[0].text(), out.empty() ? "nothing" : Type::of(out[0]).text(), "Queue what the program takes");
           out.push_back(HostValue::token());
           return out;
         },

@@ -13,7 +13,8 @@ const OpDef outfeed{
     .effect = true,
     .type =
         [](const OpView& op) {
-          op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand", op.inputs.empty() ? "none" : op.inputs.back().text());
+          op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand",
+                     op.inputs.empty() ? "none" : op.inputs.back().text());
           return std::vector<Type>{Type::token()};
         },
     .reference =

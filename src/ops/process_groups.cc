@@ -26,7 +26,8 @@ void require_groups(const OpView& op, std::string_view label) {
   const Tensor& groups = op.attrs.tensor("replica_groups");
   op.require(groups.rank() == 2 && is_int(groups.dtype()), "replica_groups of rank 2", groups.type_text(), label);
   std::set<int64_t> seen;
-  for (const int64_t id : groups.ints()) op.require(id == -1 || (id >= 0 && seen.insert(id).second), "each process id once, -1 as padding", std::to_string(id), label);
+  for (const int64_t id : groups.ints())
+    op.require(id == -1 || (id >= 0 && seen.insert(id).second), "each process id once, -1 as padding", std::to_string(id), label);
 }
 
 std::vector<Process> group_of(const Call& call, Grouping grouping) {
@@ -67,7 +68,8 @@ std::vector<Process> group_of(const Call& call, Grouping grouping) {
     if (std::find(group.begin(), group.end(), self) == group.end()) continue;
     for (const Process& p : group)
       if (p.replica >= replicas || p.partition >= partitions)
-        fail_usage(call.op.where, std::to_string(replicas) + " replicas and " + std::to_string(partitions) + " partitions at most in the groups", "replica " + std::to_string(p.replica) + ", partition " + std::to_string(p.partition),
+        fail_usage(call.op.where, std::to_string(replicas) + " replicas and " + std::to_string(partitions) + " partitions at most in the groups",
+                   "replica " + std::to_string(p.replica) + ", partition " + std::to_string(p.partition),
                    "Run the program on as many processes as it was made for");
     return group;
   }

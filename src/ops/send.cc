@@ -8,12 +8,16 @@ const OpDef send{
     .name = "send",
     .doc = "puts the operands before the token into channel channel_id; the result is a token",
     .inputs = {{"inputs", DTypes::any, kVariadicHost}},
-    .attrs = {{"channel_id", AttrKind::integer, false, int64_t{0}}, {"channel_type", AttrKind::integer, false, int64_t{0}}, {"is_host_transfer", AttrKind::flag, false, false}, {"source_target_pairs", AttrKind::tensor, false, false, true}},
+    .attrs = {{"channel_id", AttrKind::integer, false, int64_t{0}},
+              {"channel_type", AttrKind::integer, false, int64_t{0}},
+              {"is_host_transfer", AttrKind::flag, false, false},
+              {"source_target_pairs", AttrKind::tensor, false, false, true}},
     .host = true,
     .effect = true,
     .type =
         [](const OpView& op) {
-          op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand", op.inputs.empty() ? "none" : op.inputs.back().text());
+          op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand",
+                     op.inputs.empty() ? "none" : op.inputs.back().text());
           return std::vector<Type>{Type::token()};
         },
     .reference =

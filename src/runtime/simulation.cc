@@ -42,7 +42,9 @@ struct Hub {
       else changed.wait(lock);
     }
     waiting.erase(process);
-    if (!ready()) fail_device(what, "the other processes to come", "all of them waiting or ended", "Give every process of a group the same collective operations in the same order");
+    if (!ready())
+      fail_device(what, "the other processes to come", "all of them waiting or ended",
+                  "Give every process of a group the same collective operations in the same order");
   }
   void ended(bool badly) {
     const std::lock_guard lock(mutex);
@@ -54,7 +56,8 @@ struct Hub {
 
 class View : public Collectives {
  public:
-  View(Hub& hub, size_t index, Process self, int64_t replicas, int64_t partitions) : hub_(hub), index_(index), self_(self), replicas_(replicas), partitions_(partitions) {}
+  View(Hub& hub, size_t index, Process self, int64_t replicas, int64_t partitions)
+      : hub_(hub), index_(index), self_(self), replicas_(replicas), partitions_(partitions) {}
   Process self() const override { return self_; }
   int64_t replicas() const override { return replicas_; }
   int64_t partitions() const override { return partitions_; }

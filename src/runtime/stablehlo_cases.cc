@@ -26,7 +26,7 @@ using mlir::OperationSyntax;
 struct Check {
   enum class Kind { equal, close, almost_equal, serialized } kind = Kind::equal;
   Value got, want;
-  double tolerance = 0;     // almost_equal: absolute
+  double tolerance = 0;                   // almost_equal: absolute
   int64_t least_ulps = 0, most_ulps = 0;  // close
   std::string where;
 };
@@ -90,7 +90,8 @@ std::string difference(const Check& c, const HostValue& got_value, const HostVal
     else std::snprintf(buffer, sizeof buffer, "%lld", static_cast<long long>(x.integer(first)));
     return std::string(buffer);
   };
-  return "element " + std::to_string(first) + " of " + got.type_text() + ": expected " + text(want) + ", found " + text(got) + "; " + std::to_string(wrong) + " of " + std::to_string(got.elements()) + " differ";
+  return "element " + std::to_string(first) + " of " + got.type_text() + ": expected " + text(want) + ", found " + text(got) + "; " +
+         std::to_string(wrong) + " of " + std::to_string(got.elements()) + " differ";
 }
 
 // ---------------------------------------------------------------------------------------------------- checks and programs in the text
@@ -103,7 +104,8 @@ class TestOperations : public stablehlo::Operations {
     if (!main_) main_ = &r.builder();
     if (op.name.starts_with("check.")) return check(r, op, std::string_view(op.name).substr(6), operands);
     if (op.name == "stablehlo.custom_call")
-      if (const AttributeSyntax* target = mlir::find(op.attributes, "call_target_name"); target && target->text.starts_with("check.")) return check(r, op, std::string_view(target->text).substr(6), operands);
+      if (const AttributeSyntax* target = mlir::find(op.attributes, "call_target_name"); target && target->text.starts_with("check."))
+        return check(r, op, std::string_view(target->text).substr(6), operands);
     if (op.name == "interpreter.print") return Values{};
     if (op.name == "interpreter.probe" && operands.size() == 1) {
       const AttributeSyntax* id = mlir::find(op.attributes, "probe_id");
@@ -125,7 +127,8 @@ class TestOperations : public stablehlo::Operations {
     if (kind == "expect_serialized_eq") {  // what the probe saw, through text and back
       const AttributeSyntax* id = mlir::find(op.attributes, "probe_id");
       const auto seen = id ? probes_.find(id->text) : probes_.end();
-      if (seen == probes_.end() || operands.size() != 1) r.unsupported(op.at, "a probe of this name before the check, in the same block", id ? escaped(id->text) : "none", "Skip the case");
+      if (seen == probes_.end() || operands.size() != 1)
+        r.unsupported(op.at, "a probe of this name before the check, in the same block", id ? escaped(id->text) : "none", "Skip the case");
       checks.push_back({Check::Kind::serialized, operands[0], seen->second, 0, 0, 0, c.where});
       return {};
     }
@@ -209,11 +212,14 @@ std::vector<std::string_view> split_modules(std::string_view text) {
   return parts;
 }
 
-CaseResult run_function(std::string_view text, const mlir::ModuleSyntax& module, const mlir::FunctionSyntax& f, const std::string& file, const std::string& name) {
+CaseResult run_function(std::string_view text, const mlir::ModuleSyntax& module, const mlir::FunctionSyntax& f, const std::string& file,
+                        const std::string& name) {
   const auto start = std::chrono::steady_clock::now();
   CaseResult result{"", name, "pass", 0, ""};
   try {
-    if (!f.body.arguments.empty()) fail_unsupported(file, "a function without arguments", "@" + escaped(f.name) + " with " + std::to_string(f.body.arguments.size()), "Skip the case: it is started by a tool with arguments");
+    if (!f.body.arguments.empty())
+      fail_unsupported(file, "a function without arguments", "@" + escaped(f.name) + " with " + std::to_string(f.body.arguments.size()),
+                       "Skip the case: it is started by a tool with arguments");
     const mlir::Lines lines(text);
     TestOperations operations;
     mlir::ReadOptions options;

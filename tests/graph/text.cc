@@ -115,16 +115,24 @@ std::string error_of(const std::string& source) {
 }
 
 TEST(GraphText, mistakes_name_place_expectation_and_remedy) {
-  EXPECT_EQ(error_of("func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {\n  %0 = stablehlo.add %a, %b : tensor<2xf32>\n  return %0 : tensor<2xf32>\n}"),
-            "InvalidFileError t:2:26: expected a value defined before its use, found %b. Fix the text, or export the model again");
-  EXPECT_EQ(error_of("func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {\n  %0 = stablehlo.add %a %a"), "InvalidFileError t:2:25: expected ',', found '%a'. Fix the text, or export the model again");
-  EXPECT_EQ(error_of("func.func @main() -> tensor<2xf32> {\n  %0 = stablehlo.constant dense_resource<__elided__> : tensor<2xf32>\n  return %0 : tensor<2xf32>\n}").substr(0, 71),
+  EXPECT_EQ(
+      error_of("func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {\n  %0 = stablehlo.add %a, %b : tensor<2xf32>\n  return %0 : tensor<2xf32>\n}"),
+      "InvalidFileError t:2:26: expected a value defined before its use, found %b. Fix the text, or export the model again");
+  EXPECT_EQ(error_of("func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {\n  %0 = stablehlo.add %a %a"),
+            "InvalidFileError t:2:25: expected ',', found '%a'. Fix the text, or export the model again");
+  EXPECT_EQ(error_of("func.func @main() -> tensor<2xf32> {\n  %0 = stablehlo.constant dense_resource<__elided__> : tensor<2xf32>\n  return %0 : "
+                     "tensor<2xf32>\n}")
+                .substr(0, 71),
             "UnsupportedError t:2:27: expected constants with their elements, found ");
-  EXPECT_EQ(error_of("func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {\n  %0 = call @main(%a) : (tensor<2xf32>) -> tensor<2xf32>\n  return %0 : tensor<2xf32>\n}"),
+  EXPECT_EQ(error_of("func.func @main(%a: tensor<2xf32>) -> tensor<2xf32> {\n  %0 = call @main(%a) : (tensor<2xf32>) -> tensor<2xf32>\n  return %0 : "
+                     "tensor<2xf32>\n}"),
             "InvalidFileError t:2:8: expected functions that do not call themselves, found @main. Fix the text, or export the model again");
   EXPECT_NE(error_of("func.func @main() { \"stablehlo.while\"() [^bb1] : () -> () }").find("successor"), std::string::npos);
   EXPECT_NE(error_of("").find("a function"), std::string::npos);
-  EXPECT_NE(error_of("func.func @main() -> tensor<4611686018427387904xf32> {\n%0 = stablehlo.constant dense<[1.0]> : tensor<4611686018427387904xf32>\n return %0 : tensor<4611686018427387904xf32> }").find("4611686018427387904"), std::string::npos);
+  EXPECT_NE(error_of("func.func @main() -> tensor<4611686018427387904xf32> {\n%0 = stablehlo.constant dense<[1.0]> : "
+                     "tensor<4611686018427387904xf32>\n return %0 : tensor<4611686018427387904xf32> }")
+                .find("4611686018427387904"),
+            std::string::npos);
 }
 
 TEST(GraphText, deep_nesting_ends_in_an_error) {

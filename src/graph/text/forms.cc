@@ -6,16 +6,92 @@
 namespace bascule::mlir {
 namespace {
 
-constexpr std::string_view kUnary[] = {"abs",        "cbrt",   "ceil",   "cosine", "count_leading_zeros", "exponential", "exponential_minus_one", "floor",  "log",  "log_plus_one",
-                                       "logistic",   "negate", "not",    "popcnt", "round_nearest_afz",   "round_nearest_even", "rsqrt",           "sign",   "sine", "sqrt",
-                                       "tan",        "tanh",   "convert", "real",  "imag",                "is_finite"};
-constexpr std::string_view kBinary[] = {"add", "atan2", "divide", "maximum", "minimum", "multiply", "power", "remainder", "subtract", "and", "or", "xor", "shift_left", "shift_right_arithmetic", "shift_right_logical"};
+constexpr std::string_view kUnary[] = {"abs",
+                                       "cbrt",
+                                       "ceil",
+                                       "cosine",
+                                       "count_leading_zeros",
+                                       "exponential",
+                                       "exponential_minus_one",
+                                       "floor",
+                                       "log",
+                                       "log_plus_one",
+                                       "logistic",
+                                       "negate",
+                                       "not",
+                                       "popcnt",
+                                       "round_nearest_afz",
+                                       "round_nearest_even",
+                                       "rsqrt",
+                                       "sign",
+                                       "sine",
+                                       "sqrt",
+                                       "tan",
+                                       "tanh",
+                                       "convert",
+                                       "real",
+                                       "imag",
+                                       "is_finite"};
+constexpr std::string_view kBinary[] = {"add",
+                                        "atan2",
+                                        "divide",
+                                        "maximum",
+                                        "minimum",
+                                        "multiply",
+                                        "power",
+                                        "remainder",
+                                        "subtract",
+                                        "and",
+                                        "or",
+                                        "xor",
+                                        "shift_left",
+                                        "shift_right_arithmetic",
+                                        "shift_right_logical"};
 constexpr Form kUnaryForm{"", "% {} : S"}, kBinaryForm{"", "% , % {} : S"}, kChloForm{"", "%* {} : A"};
-constexpr std::string_view kChlo[] = {"acos",         "acosh",        "asin",          "asinh",        "atan",           "atanh",          "bessel_i1e",     "conj",           "constant_like",
-                                      "cosh",         "digamma",      "erf",           "erf_inv",      "erfc",           "is_inf",         "is_neg_inf",     "is_pos_inf",     "lgamma",
-                                      "next_after",   "polygamma",    "sinh",          "square",       "tan",            "zeta",           "broadcast_add",  "broadcast_and",  "broadcast_atan2",
-                                      "broadcast_complex", "broadcast_divide", "broadcast_maximum", "broadcast_minimum", "broadcast_multiply", "broadcast_next_after", "broadcast_or", "broadcast_polygamma", "broadcast_power",
-                                      "broadcast_remainder", "broadcast_shift_left", "broadcast_shift_right_arithmetic", "broadcast_shift_right_logical", "broadcast_subtract", "broadcast_xor", "broadcast_zeta", "dynamic_reshape",
+constexpr std::string_view kChlo[] = {"acos",
+                                      "acosh",
+                                      "asin",
+                                      "asinh",
+                                      "atan",
+                                      "atanh",
+                                      "bessel_i1e",
+                                      "conj",
+                                      "constant_like",
+                                      "cosh",
+                                      "digamma",
+                                      "erf",
+                                      "erf_inv",
+                                      "erfc",
+                                      "is_inf",
+                                      "is_neg_inf",
+                                      "is_pos_inf",
+                                      "lgamma",
+                                      "next_after",
+                                      "polygamma",
+                                      "sinh",
+                                      "square",
+                                      "tan",
+                                      "zeta",
+                                      "broadcast_add",
+                                      "broadcast_and",
+                                      "broadcast_atan2",
+                                      "broadcast_complex",
+                                      "broadcast_divide",
+                                      "broadcast_maximum",
+                                      "broadcast_minimum",
+                                      "broadcast_multiply",
+                                      "broadcast_next_after",
+                                      "broadcast_or",
+                                      "broadcast_polygamma",
+                                      "broadcast_power",
+                                      "broadcast_remainder",
+                                      "broadcast_shift_left",
+                                      "broadcast_shift_right_arithmetic",
+                                      "broadcast_shift_right_logical",
+                                      "broadcast_subtract",
+                                      "broadcast_xor",
+                                      "broadcast_zeta",
+                                      "dynamic_reshape",
                                       "broadcast_select"};
 
 // Sorted by name.
@@ -52,7 +128,8 @@ constexpr Form kForms[] = {
     {"stablehlo.custom_call", "@call_target_name ( %* ) {} : F"},
     {"stablehlo.dot", "% , % ?( , precision = $precision_config:W )? {} : F"},
     {"stablehlo.dot_general",
-     "% , % ?( , batching_dims = $lhs_batching_dimensions:l x $rhs_batching_dimensions:l )? ?( , contracting_dims = $lhs_contracting_dimensions:l x $rhs_contracting_dimensions:l )? "
+     "% , % ?( , batching_dims = $lhs_batching_dimensions:l x $rhs_batching_dimensions:l )? ?( , contracting_dims = $lhs_contracting_dimensions:l x "
+     "$rhs_contracting_dimensions:l )? "
      "?( , precision = $precision_config:W )? ?( , algorithm = $algorithm:s )? {} : F"},
     {"stablehlo.dynamic_broadcast_in_dim", "% , % , dims = $broadcast_dimensions:l {} : F"},
     {"stablehlo.dynamic_conv", "( % , % , % ) dim_numbers = &conv , window = &window {} : F"},
@@ -87,15 +164,21 @@ constexpr Form kForms[] = {
 };
 
 constexpr StructAttribute kStructs[] = {
-    {"dot_general", "dot_dimension_numbers", "stablehlo.dot", "lhs_batching_dimensions rhs_batching_dimensions lhs_contracting_dimensions rhs_contracting_dimensions"},
-    {"gather", "dimension_numbers", "stablehlo.gather", "offset_dims collapsed_slice_dims operand_batching_dims start_indices_batching_dims start_index_map index_vector_dim"},
-    {"dynamic_gather", "dimension_numbers", "stablehlo.gather", "offset_dims collapsed_slice_dims operand_batching_dims start_indices_batching_dims start_index_map index_vector_dim"},
-    {"scatter", "scatter_dimension_numbers", "stablehlo.scatter", "update_window_dims inserted_window_dims input_batching_dims scatter_indices_batching_dims scatter_dims_to_operand_dims index_vector_dim"},
+    {"dot_general", "dot_dimension_numbers", "stablehlo.dot",
+     "lhs_batching_dimensions rhs_batching_dimensions lhs_contracting_dimensions rhs_contracting_dimensions"},
+    {"gather", "dimension_numbers", "stablehlo.gather",
+     "offset_dims collapsed_slice_dims operand_batching_dims start_indices_batching_dims start_index_map index_vector_dim"},
+    {"dynamic_gather", "dimension_numbers", "stablehlo.gather",
+     "offset_dims collapsed_slice_dims operand_batching_dims start_indices_batching_dims start_index_map index_vector_dim"},
+    {"scatter", "scatter_dimension_numbers", "stablehlo.scatter",
+     "update_window_dims inserted_window_dims input_batching_dims scatter_indices_batching_dims scatter_dims_to_operand_dims index_vector_dim"},
     {"convolution", "dimension_numbers", "stablehlo.conv",
-     "input_batch_dimension input_feature_dimension input_spatial_dimensions kernel_input_feature_dimension kernel_output_feature_dimension kernel_spatial_dimensions output_batch_dimension "
+     "input_batch_dimension input_feature_dimension input_spatial_dimensions kernel_input_feature_dimension kernel_output_feature_dimension "
+     "kernel_spatial_dimensions output_batch_dimension "
      "output_feature_dimension output_spatial_dimensions"},
     {"dynamic_conv", "dimension_numbers", "stablehlo.conv",
-     "input_batch_dimension input_feature_dimension input_spatial_dimensions kernel_input_feature_dimension kernel_output_feature_dimension kernel_spatial_dimensions output_batch_dimension "
+     "input_batch_dimension input_feature_dimension input_spatial_dimensions kernel_input_feature_dimension kernel_output_feature_dimension "
+     "kernel_spatial_dimensions output_batch_dimension "
      "output_feature_dimension output_spatial_dimensions"},
     {"", "channel_handle", "stablehlo.channel_handle", "handle=channel_id type=channel_type"},
 };
@@ -135,8 +218,12 @@ bool is_extension(std::string_view attribute) {
 }
 
 std::string_view enumeration_type(std::string_view attribute) {
-  constexpr std::pair<std::string_view, std::string_view> kTypes[] = {{"comparison_direction", "comparison_direction"}, {"compare_type", "comparison_type"}, {"fft_type", "fft_type"},
-                                                                      {"precision_config", "precision"},               {"rng_algorithm", "rng_algorithm"},  {"rng_distribution", "rng_distribution"},
+  constexpr std::pair<std::string_view, std::string_view> kTypes[] = {{"comparison_direction", "comparison_direction"},
+                                                                      {"compare_type", "comparison_type"},
+                                                                      {"fft_type", "fft_type"},
+                                                                      {"precision_config", "precision"},
+                                                                      {"rng_algorithm", "rng_algorithm"},
+                                                                      {"rng_distribution", "rng_distribution"},
                                                                       {"transpose_a", "transpose"}};
   for (const auto& [name, type] : kTypes)
     if (name == attribute) return type;

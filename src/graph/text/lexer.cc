@@ -96,8 +96,7 @@ Token Lexer::at(size_t p) const {
     case '{':
       if (peek(e) == '-' && peek(e + 1) == '#') return make(TokenKind::metadata, p + 3);
       return make(TokenKind::punctuation, e);
-    default:
-      break;
+    default: break;
   }
   if (std::string_view("()[]}<>:,=?*+/|").find(c) != std::string_view::npos) return make(TokenKind::punctuation, e);
   return make(TokenKind::bad, e);

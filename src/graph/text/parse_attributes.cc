@@ -137,7 +137,8 @@ DictSyntax Parser::dictionary() {
   std::vector<std::string_view> keys;
   for (const auto& [k, v] : out) keys.push_back(k);
   std::sort(keys.begin(), keys.end());
-  if (const auto twice = std::adjacent_find(keys.begin(), keys.end()); twice != keys.end()) fail_at(token_.begin, "each attribute once", "'" + escaped(*twice) + "' twice");
+  if (const auto twice = std::adjacent_find(keys.begin(), keys.end()); twice != keys.end())
+    fail_at(token_.begin, "each attribute once", "'" + escaped(*twice) + "' twice");
   return out;
 }
 
@@ -173,7 +174,8 @@ AttributeSyntax Parser::dense_array(size_t at) {
   AttributeSyntax a = make(floats ? Kind::numbers : Kind::ints, at);
   if (accept(':')) {
     do {
-      if (floats && token_.text.starts_with("0x")) a.numbers.push_back(scalar_from_bits(element.type.dtype, static_cast<uint64_t>(integer())).number(0));
+      if (floats && token_.text.starts_with("0x"))
+        a.numbers.push_back(scalar_from_bits(element.type.dtype, static_cast<uint64_t>(integer())).number(0));
       else if (floats) a.numbers.push_back(number());
       else if (accept_word("true")) a.ints.push_back(1);
       else if (accept_word("false")) a.ints.push_back(0);
@@ -214,7 +216,8 @@ AttributeSyntax Parser::convolution_numbers(size_t at) {
       if (spatial[i].first != static_cast<int64_t>(i)) fail_at(at, "spatial axes numbered 0, 1, ...", std::to_string(spatial[i].first));
       axes.push_back(spatial[i].second);
     }
-    if (first_axis < 0 || second_axis < 0) fail_at(at, "'" + std::string(first) + "' and '" + std::string(second) + "' among the axes", "one missing");
+    if (first_axis < 0 || second_axis < 0)
+      fail_at(at, "'" + std::string(first) + "' and '" + std::string(second) + "' among the axes", "one missing");
     const std::string p(prefix);
     out.entries.emplace_back(p + first_name, make_integer(first_axis, at));
     out.entries.emplace_back(p + second_name, make_integer(second_axis, at));
@@ -261,7 +264,8 @@ AttributeSyntax Parser::struct_body(std::string name, size_t at) {
       if (accept('=')) {
         bool index = false;
         if (token_.is('<')) value = struct_body(key, value_at);
-        else if (token_.kind == TokenKind::word && !element_of(token_.text, &index) && token_.text != "true" && token_.text != "false" && token_.text != "dense" && token_.text != "array") {
+        else if (token_.kind == TokenKind::word && !element_of(token_.text, &index) && token_.text != "true" && token_.text != "false" &&
+                 token_.text != "dense" && token_.text != "array") {
           value.kind = Kind::word;
           value.text = std::string(take().text);
         } else {
@@ -289,7 +293,8 @@ AttributeSyntax Parser::dialect_attribute() {
     a.dims = symbolic_sizes();
     return a;
   }
-  const bool structured = n == "stablehlo" || n == "chlo" || n == "mhlo" || n.starts_with("stablehlo.") || n.starts_with("chlo.") || n.starts_with("mhlo.");
+  const bool structured =
+      n == "stablehlo" || n == "chlo" || n == "mhlo" || n.starts_with("stablehlo.") || n.starts_with("chlo.") || n.starts_with("mhlo.");
   const bool bounds = n.starts_with("stablehlo.bounds") || n.starts_with("stablehlo.type_extensions");
   if (structured && !bounds && token_.is('<')) return struct_body(n, name.begin);
   if (location_aliases_.count(name.text)) return make(Kind::opaque, name.begin);

@@ -76,11 +76,14 @@ Tensor tensor_from_hex(std::string_view digits, const Type& type, const std::str
   if (is_string(t)) fail_file(where, "strings in quotes", "hexadecimal data", "Export the model again");
   const int64_t n = element_count(dims);
   const int64_t width = std::max(8, info(t).storage_bits) / 8;
-  if (digits.size() % 2 != 0) fail_file(where, "an even number of hexadecimal digits", std::to_string(digits.size()), "The file is damaged: export it again");
+  if (digits.size() % 2 != 0)
+    fail_file(where, "an even number of hexadecimal digits", std::to_string(digits.size()), "The file is damaged: export it again");
   const auto given = static_cast<int64_t>(digits.size() / 2);
   const auto byte_at = [&](int64_t i) {
     const int high = hex_value(digits[static_cast<size_t>(2 * i)]), low = hex_value(digits[static_cast<size_t>(2 * i) + 1]);
-    if ((high | low) < 0) fail_file(where, "hexadecimal digits", "'" + escaped(digits.substr(static_cast<size_t>(2 * i), 2)) + "'", "The file is damaged: export it again");
+    if ((high | low) < 0)
+      fail_file(where, "hexadecimal digits", "'" + escaped(digits.substr(static_cast<size_t>(2 * i), 2)) + "'",
+                "The file is damaged: export it again");
     return static_cast<uint64_t>(high * 16 + low);
   };
   const bool packed_bools = is_bool(t) && given == (n + 7) / 8 && given != n;
@@ -138,7 +141,8 @@ Tensor Parser::dense_literal(const Type& type, size_t begin, size_t end) {
     if (token_.kind == TokenKind::integer && w.size() > 2 && w[1] == 'x') {
       uint64_t bits = 0;
       const auto [stop, error] = std::from_chars(w.data() + 2, w.data() + w.size(), bits, 16);
-      if (negative || error != std::errc() || stop != w.data() + w.size() || (part_bits < 64 && bits >> std::min(part_bits, info(f).bits) != 0)) fail("the bits of an " + std::string(info(f).name));
+      if (negative || error != std::errc() || stop != w.data() + w.size() || (part_bits < 64 && bits >> std::min(part_bits, info(f).bits) != 0))
+        fail("the bits of an " + std::string(info(f).name));
       take();
       store_bits(f, to, i, bits);
       return;

@@ -72,7 +72,10 @@ void Parser::operation_types(OperationSyntax& op, char shape) {
       if (list.size() == 1) list.assign(op.operands.size(), list[0]);
       op.operand_types = std::move(list);
       return;
-    case 'T': need(1); op.result_types = std::move(list); return;
+    case 'T':
+      need(1);
+      op.result_types = std::move(list);
+      return;
     case 'V':
       op.operand_types = list;
       op.result_types = std::move(list);
@@ -215,10 +218,12 @@ class FormReader {
       const Token t = p_.take();
       const size_t m = t.text.find('m');
       const auto number = [&](std::string_view s) -> int64_t {
-        if (s.empty() || s.size() > 4 || !std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; })) p_.fail_at(at, "a format such as e5m10", "'" + escaped(t.text) + "'");
+        if (s.empty() || s.size() > 4 || !std::all_of(s.begin(), s.end(), [](char c) { return c >= '0' && c <= '9'; }))
+          p_.fail_at(at, "a format such as e5m10", "'" + escaped(t.text) + "'");
         return std::stoi(std::string(s));
       };
-      if (t.kind != TokenKind::word || t.text[0] != 'e' || m == std::string_view::npos) p_.fail_at(at, "a format such as e5m10", "'" + escaped(t.text) + "'");
+      if (t.kind != TokenKind::word || t.text[0] != 'e' || m == std::string_view::npos)
+        p_.fail_at(at, "a format such as e5m10", "'" + escaped(t.text) + "'");
       AttributeSyntax e = make(Kind::integer, at), mantissa = make(Kind::integer, at);
       e.integer = number(t.text.substr(1, m - 1));
       mantissa.integer = number(t.text.substr(m + 1));
@@ -264,7 +269,11 @@ class FormReader {
           while (p_.accept(','));
         }
         p_.expect(']');
-        const std::string_view name = key.is_word("stride") ? "window_strides" : key.is_word("lhs_dilate") ? "lhs_dilation" : key.is_word("rhs_dilate") ? "rhs_dilation" : key.is_word("reverse") ? "window_reversal" : "";
+        const std::string_view name = key.is_word("stride")       ? "window_strides"
+                                      : key.is_word("lhs_dilate") ? "lhs_dilation"
+                                      : key.is_word("rhs_dilate") ? "rhs_dilation"
+                                      : key.is_word("reverse")    ? "window_reversal"
+                                                                  : "";
         if (name.empty()) p_.fail_at(key.begin, "stride, pad, lhs_dilate, rhs_dilate or reverse", "'" + escaped(key.text) + "'");
         add(name, std::move(a));
       } while (p_.accept(','));
@@ -395,7 +404,9 @@ void Parser::generic_operation(OperationSyntax& op) {
   expect('(');
   op.operands = uses();
   expect(')');
-  if (token_.is('[')) unsupported_at(token_.begin, "structured control flow", "an operation with successor blocks", "Export the model with stablehlo.if, case and while");
+  if (token_.is('['))
+    unsupported_at(token_.begin, "structured control flow", "an operation with successor blocks",
+                   "Export the model with stablehlo.if, case and while");
   if (token_.is('<')) {
     take();
     op.attributes = dictionary();
@@ -419,7 +430,8 @@ void Parser::generic_operation(OperationSyntax& op) {
   TypeSyntax f = function_type();
   op.operand_types = std::move(f.inputs);
   op.result_types = std::move(f.results);
-  if (op.operand_types.size() != op.operands.size()) fail_at(op.at, std::to_string(op.operands.size()) + " operand types", std::to_string(op.operand_types.size()));
+  if (op.operand_types.size() != op.operands.size())
+    fail_at(op.at, std::to_string(op.operands.size()) + " operand types", std::to_string(op.operand_types.size()));
 }
 
 OperationSyntax Parser::operation() {
@@ -450,7 +462,8 @@ OperationSyntax Parser::operation() {
     } else if (const Form* form = find_form(op.name)) {
       FormReader(*this, op).read(form->pieces);
     } else {
-      unsupported_at(op.at, "an operation of StableHLO, CHLO, func or bascule", "'" + escaped(op.name) + "'", "Export the model as StableHLO, or write the operation in generic form");
+      unsupported_at(op.at, "an operation of StableHLO, CHLO, func or bascule", "'" + escaped(op.name) + "'",
+                     "Export the model as StableHLO, or write the operation in generic form");
     }
   } else {
     fail("an operation");
@@ -458,8 +471,10 @@ OperationSyntax Parser::operation() {
   if (auto l = optional_location()) op.location = std::move(l);
   size_t names = 0;
   for (const ResultSyntax& r : op.results) names += r.count;
-  if (!op.results.empty() && names != op.result_types.size()) fail_at(op.at, std::to_string(names) + " results as named", std::to_string(op.result_types.size()) + " result types");
-  if (!op.operand_types.empty() && op.operand_types.size() != op.operands.size()) fail_at(op.at, std::to_string(op.operands.size()) + " operand types", std::to_string(op.operand_types.size()));
+  if (!op.results.empty() && names != op.result_types.size())
+    fail_at(op.at, std::to_string(names) + " results as named", std::to_string(op.result_types.size()) + " result types");
+  if (!op.operand_types.empty() && op.operand_types.size() != op.operands.size())
+    fail_at(op.at, std::to_string(op.operands.size()) + " operand types", std::to_string(op.operand_types.size()));
   return op;
 }
 
@@ -489,7 +504,8 @@ RegionSyntax Parser::region(bool with_arguments) {
   }
   while (!token_.is('}')) {
     if (token_.kind == TokenKind::end) fail("'}' at the end of the region");
-    if (token_.kind == TokenKind::block) unsupported_at(token_.begin, "regions of one block", "a second block", "Export the model with structured control flow");
+    if (token_.kind == TokenKind::block)
+      unsupported_at(token_.begin, "regions of one block", "a second block", "Export the model with structured control flow");
     r.operations.push_back(operation());
   }
   take();

@@ -86,7 +86,8 @@ TypeSyntax Parser::tensor_type(size_t at) {
         int64_t n = 0;
         const size_t start = p;
         for (; peek(p) >= '0' && peek(p) <= '9'; ++p)
-          if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, peek(p) - '0', &n)) fail_at(start, "a size that fits 63 bits", "a larger one");
+          if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, peek(p) - '0', &n))
+            fail_at(start, "a size that fits 63 bits", "a larger one");
         t.dims.emplace_back(n);
       } else {
         break;
@@ -108,11 +109,13 @@ TypeSyntax Parser::tensor_type(size_t at) {
       if (encoding.dims.size() != t.dims.size()) fail_at(encoding.at, std::to_string(t.dims.size()) + " sizes", std::to_string(encoding.dims.size()));
       for (size_t i = 0; i < t.dims.size(); ++i) {
         if (is_unknown(t.dims[i])) t.dims[i] = encoding.dims[i];
-        else if (!(t.dims[i] == encoding.dims[i])) fail_at(encoding.at, "size " + t.dims[i].text() + " of axis " + std::to_string(i) + " as in the shape", encoding.dims[i].text());
+        else if (!(t.dims[i] == encoding.dims[i]))
+          fail_at(encoding.at, "size " + t.dims[i].text() + " of axis " + std::to_string(i) + " as in the shape", encoding.dims[i].text());
       }
     } else if (!encoding.name.starts_with("stablehlo.bounds") && !encoding.name.starts_with("stablehlo.type_extensions")) {
       // bounds are upper limits of the sizes written `?`; they change no value
-      unsupported_at(encoding.at, "a dense tensor", "encoding '" + escaped(encoding.name) + "'", "Export the model without sparse or laid-out tensor types");
+      unsupported_at(encoding.at, "a dense tensor", "encoding '" + escaped(encoding.name) + "'",
+                     "Export the model without sparse or laid-out tensor types");
     }
   }
   expect('>');
@@ -140,14 +143,16 @@ TypeSyntax Parser::quantized_type(size_t at) {
     expect(':');
     q->high = integer();
     expect('>');
-    if (q->low < int_min(q->storage) || q->high > int_max(q->storage) || q->low > q->high) fail_at(at, "storage bounds within the storage type", std::to_string(q->low) + ":" + std::to_string(q->high));
+    if (q->low < int_min(q->storage) || q->high > int_max(q->storage) || q->low > q->high)
+      fail_at(at, "storage bounds within the storage type", std::to_string(q->low) + ":" + std::to_string(q->high));
   }
   expect(':');
   const Token expressed = take();
   q->expressed = word_type(expressed.text);
   if (!is_float(q->expressed)) fail_at(expressed.begin, "a floating-point expressed type", "'" + escaped(expressed.text) + "'");
   if (accept(':')) {
-    if (token_.is('{')) unsupported_at(at, "one scale, or one for each index of an axis", "scales of blocks", "Export the model with per-axis scales");
+    if (token_.is('{'))
+      unsupported_at(at, "one scale, or one for each index of an axis", "scales of blocks", "Export the model with per-axis scales");
     q->axis = integer();
     if (*q->axis < 0) fail_at(at, "an axis of 0 or more", std::to_string(*q->axis));
   }
@@ -227,7 +232,8 @@ TypeSyntax Parser::type() {
     return {};
   }
   for (const std::string_view other : {"vector", "memref"})
-    if (token_.is_word(other)) unsupported_at(at, "a type of StableHLO", "'" + std::string(other) + "'", "Export the model as StableHLO, before it is lowered further");
+    if (token_.is_word(other))
+      unsupported_at(at, "a type of StableHLO", "'" + std::string(other) + "'", "Export the model as StableHLO, before it is lowered further");
   return element_type();
 }
 

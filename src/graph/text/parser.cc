@@ -39,10 +39,14 @@ std::string Parser::where(size_t offset) const { return file_ + ":" + lines_.tex
 void Parser::fail_at(size_t offset, std::string expected, std::string found) const {
   fail_file(where(offset), std::move(expected), std::move(found), "Fix the text, or export the model again");
 }
-void Parser::unsupported_at(size_t offset, std::string expected, std::string found, std::string remedy) const { fail_unsupported(where(offset), std::move(expected), std::move(found), std::move(remedy)); }
+void Parser::unsupported_at(size_t offset, std::string expected, std::string found, std::string remedy) const {
+  fail_unsupported(where(offset), std::move(expected), std::move(found), std::move(remedy));
+}
 void Parser::fail(std::string expected) const {
   const Token& t = token_;
-  fail_at(t.begin, std::move(expected), t.kind == TokenKind::end ? "the end of the text" : "'" + escaped(lexer_.source().substr(t.begin, std::min<size_t>(t.end - t.begin, 60))) + "'");
+  fail_at(
+      t.begin, std::move(expected),
+      t.kind == TokenKind::end ? "the end of the text" : "'" + escaped(lexer_.source().substr(t.begin, std::min<size_t>(t.end - t.begin, 60))) + "'");
 }
 
 Token Parser::take() {
@@ -164,14 +168,16 @@ FunctionSyntax Parser::function_of_generic(OperationSyntax& op) {
   f.at = op.at;
   const AttributeSyntax* name = find(op.attributes, "sym_name");
   const AttributeSyntax* signature = find(op.attributes, "function_type");
-  if (!name || !signature || !signature->type || signature->type->kind != TypeSyntax::Kind::function || op.regions.size() != 1) fail_at(op.at, "a function with sym_name, function_type and one region", "one without");
+  if (!name || !signature || !signature->type || signature->type->kind != TypeSyntax::Kind::function || op.regions.size() != 1)
+    fail_at(op.at, "a function with sym_name, function_type and one region", "one without");
   f.name = name->text;
   if (const AttributeSyntax* v = find(op.attributes, "sym_visibility")) f.is_private = v->text != "public";
   f.result_types = signature->type->results;
   f.result_attributes.resize(f.result_types.size());
   f.body = std::move(op.regions[0]);
   f.has_body = !f.body.operations.empty();
-  if (f.has_body && f.body.arguments.size() != signature->type->inputs.size()) fail_at(op.at, std::to_string(signature->type->inputs.size()) + " arguments", std::to_string(f.body.arguments.size()));
+  if (f.has_body && f.body.arguments.size() != signature->type->inputs.size())
+    fail_at(op.at, std::to_string(signature->type->inputs.size()) + " arguments", std::to_string(f.body.arguments.size()));
   if (const AttributeSyntax* a = find(op.attributes, "arg_attrs"))
     for (size_t i = 0; i < a->items.size() && i < f.body.arguments.size(); ++i) f.body.arguments[i].attributes = a->items[i].entries;
   if (const AttributeSyntax* a = find(op.attributes, "res_attrs"))
@@ -185,7 +191,8 @@ void Parser::generic_module(ModuleSyntax& m, OperationSyntax& op) {
   if (op.regions.size() != 1) fail_at(op.at, "a module with one region", std::to_string(op.regions.size()));
   for (OperationSyntax& inner : op.regions[0].operations) {
     if (inner.name == "func.func") m.functions.push_back(function_of_generic(inner));
-    else if (inner.name != "sdy.mesh") unsupported_at(inner.at, "functions inside the module", "'" + escaped(inner.name) + "'", "Export the model as StableHLO");
+    else if (inner.name != "sdy.mesh")
+      unsupported_at(inner.at, "functions inside the module", "'" + escaped(inner.name) + "'", "Export the model as StableHLO");
   }
 }
 

@@ -41,14 +41,14 @@ class Parser {
 
   // ---- attributes
   AttributeSyntax attribute();
-  DictSyntax dictionary();           // {a = 1, b}
-  DictSyntax optional_dictionary();  // or nothing
-  int64_t integer();                 // with a sign
-  double number();                   // with a sign; integers too
-  Ints integers();                   // [1, 2]
-  std::string string();              // a quoted string
-  std::string symbol_name();         // @name
-  std::vector<Dim> symbolic_sizes(); // <"seq","128">
+  DictSyntax dictionary();                                   // {a = 1, b}
+  DictSyntax optional_dictionary();                          // or nothing
+  int64_t integer();                                         // with a sign
+  double number();                                           // with a sign; integers too
+  Ints integers();                                           // [1, 2]
+  std::string string();                                      // a quoted string
+  std::string symbol_name();                                 // @name
+  std::vector<Dim> symbolic_sizes();                         // <"seq","128">
   AttributeSyntax struct_body(std::string name, size_t at);  // <key = value, ...>, <WORD>, after the name
 
   // ---- operations

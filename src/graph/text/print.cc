@@ -36,7 +36,7 @@ class Printer {
   }
 
  private:
-  struct Written {  // an attribute as it is printed
+  struct Written {            // an attribute as it is printed
     std::string name, value;  // value "": a flag
   };
 
@@ -128,7 +128,12 @@ class Printer {
       // file:line:column
       const size_t column = n.location.rfind(':');
       const size_t line = column == std::string::npos || column == 0 ? std::string::npos : n.location.rfind(':', column - 1);
-      const auto digits = [&](size_t from, size_t to) { return from < to && to - from < 19 && std::all_of(n.location.begin() + static_cast<int64_t>(from), n.location.begin() + static_cast<int64_t>(to), [](char c) { return c >= '0' && c <= '9'; }); };
+      const auto digits = [&](size_t from, size_t to) {
+        return from < to && to - from < 19 &&
+               std::all_of(
+                   n.location.begin() + static_cast<int64_t>(from), n.location.begin() + static_cast<int64_t>(to),
+                   [](char c) { return c >= '0' && c <= '9'; });
+      };
       if (line != std::string::npos && digits(line + 1, column) && digits(column + 1, n.location.size())) {
         const std::string file = quoted(n.location.substr(0, line)) + n.location.substr(line);
         if (parts.size() == 1) return " loc(" + parts[0] + "(" + file + "))";
@@ -150,7 +155,8 @@ class Printer {
   static bool hidden(const OpDef& def, std::string_view name, const Attr& value) {
     const auto d = std::find_if(def.attrs.begin(), def.attrs.end(), [&](const AttrDef& a) { return a.name == name; });
     if (d == def.attrs.end()) return false;
-    if (def.dialect != "bascule" && d->required && ((name == "dtype" && d->kind == AttrKind::dtype) || (name == "dims" && d->kind == AttrKind::dims))) return true;
+    if (def.dialect != "bascule" && d->required && ((name == "dtype" && d->kind == AttrKind::dtype) || (name == "dims" && d->kind == AttrKind::dims)))
+      return true;
     if (d->required || d->no_default) return false;
     if (kind(value) == AttrKind::dims && kind(d->fallback) == AttrKind::ints) return std::get<Dims>(value) == to_dims(std::get<Ints>(d->fallback));
     return value == d->fallback;
@@ -158,10 +164,13 @@ class Printer {
 
   std::string attribute_text(std::string_view name, const Attr& a) const {
     const std::string_view enumeration = enumeration_type(name);
-    const auto word = [&](const std::string& s) { return enumeration.empty() || !is_identifier(s) ? quoted(s) : "#stablehlo<" + std::string(enumeration) + " " + s + ">"; };
+    const auto word = [&](const std::string& s) {
+      return enumeration.empty() || !is_identifier(s) ? quoted(s) : "#stablehlo<" + std::string(enumeration) + " " + s + ">";
+    };
     switch (kind(a)) {
       case AttrKind::flag: return std::get<bool>(a) ? "true" : "false";
-      case AttrKind::integer: return std::to_string(std::get<int64_t>(a)) + (name == "exponent_bits" || name == "mantissa_bits" || name == "index" ? " : i32" : " : i64");
+      case AttrKind::integer:
+        return std::to_string(std::get<int64_t>(a)) + (name == "exponent_bits" || name == "mantissa_bits" || name == "index" ? " : i32" : " : i64");
       case AttrKind::number: return number_text(std::get<double>(a)) + " : f64";
       case AttrKind::text: {
         const std::string& s = std::get<std::string>(a);
@@ -220,7 +229,8 @@ class Printer {
       for (size_t i = 0; i < letters.size(); ++i) out += (i ? ", " : "") + letters[i];
       return out + "]";
     };
-    return part("input", "_batch_dimension", 'b', "_feature_dimension", 'f') + "x" + part("kernel", "_input_feature_dimension", 'i', "_output_feature_dimension", 'o') + "->" +
+    return part("input", "_batch_dimension", 'b', "_feature_dimension", 'f') + "x" +
+           part("kernel", "_input_feature_dimension", 'i', "_output_feature_dimension", 'o') + "->" +
            part("output", "_batch_dimension", 'b', "_feature_dimension", 'f');
   }
 
@@ -248,9 +258,11 @@ class Printer {
         }
         fields += (fields.empty() ? "" : ", ") + std::string(theirs) + " = " + value;
       }
-      if (any) out.push_back({std::string(s.name), "#" + std::string(s.type) + "<" + (s.type == "stablehlo.conv" ? convolution_text(attrs) : fields) + ">"});
+      if (any)
+        out.push_back({std::string(s.name), "#" + std::string(s.type) + "<" + (s.type == "stablehlo.conv" ? convolution_text(attrs) : fields) + ">"});
     }
-    if (const Attr *low = attrs.find("padding_low"), *high = attrs.find("padding_high"); low && high && !gone.count("padding_low") && def.dialect != "bascule") {
+    if (const Attr *low = attrs.find("padding_low"), *high = attrs.find("padding_high");
+        low && high && !gone.count("padding_low") && def.dialect != "bascule") {
       const auto l = constants(attrs.dims("padding_low")), h = constants(attrs.dims("padding_high"));
       if (l && h && l->size() == h->size()) {
         Ints pairs;
@@ -288,7 +300,9 @@ class Printer {
     for (size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
     return out;
   }
-  static std::string functional(const std::vector<std::string>& in, const std::vector<std::string>& out) { return "(" + list_of(in) + ") -> " + (out.size() == 1 && out[0][0] != '(' ? out[0] : "(" + list_of(out) + ")"); }
+  static std::string functional(const std::vector<std::string>& in, const std::vector<std::string>& out) {
+    return "(" + list_of(in) + ") -> " + (out.size() == 1 && out[0][0] != '(' ? out[0] : "(" + list_of(out) + ")");
+  }
 
   void node(std::string& out, const Graph& g, const Node& n, Names& names, int indent) {
     std::vector<Written> extra;
@@ -324,8 +338,9 @@ class Printer {
     out += location(n) + "\n";
   }
 
-  void generic(std::string& out, const std::string& name, const Node& n, const Names& names, const std::vector<std::string>& operands, const std::vector<std::string>& operand_types,
-               const std::vector<std::string>& result_types, const std::vector<Written>& extra, int indent) {
+  void generic(std::string& out, const std::string& name, const Node& n, const Names& names, const std::vector<std::string>& operands,
+               const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types, const std::vector<Written>& extra,
+               int indent) {
     out += quoted(name) + "(" + list_of(operands) + ")";
     std::vector<Written> attrs = generic_attributes(*n.op, n.attrs, {});
     if (!attrs.empty()) out += " <" + dictionary(attrs) + ">";
@@ -375,7 +390,8 @@ class Printer {
     terminator(out, g, inner, indent + 2, "stablehlo.return");
   }
 
-  void while_loop(std::string& out, const Node& n, const Names& names, const std::vector<std::string>& operands, const std::vector<std::string>& result_types, const std::vector<Written>& extra, int indent) {
+  void while_loop(std::string& out, const Node& n, const Names& names, const std::vector<std::string>& operands,
+                  const std::vector<std::string>& result_types, const std::vector<Written>& extra, int indent) {
     // Both regions have the same arguments: they are named once.
     std::vector<std::string> arguments, types;
     Names first = region_names(n, *n.regions[0], names, arguments, types), second = first;
@@ -399,15 +415,17 @@ class Printer {
     out += margin + "}";
   }
 
-  void reduction(std::string& out, const Node& n, const Names& names, const std::vector<std::string>& operands, const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types,
-                 const std::vector<Written>& extra, int indent) {
+  void reduction(std::string& out, const Node& n, const Names& names, const std::vector<std::string>& operands,
+                 const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types, const std::vector<Written>& extra,
+                 int indent) {
     const size_t k = operands.size() / 2;
     const Graph& body = *n.regions[0];
     out += "stablehlo.reduce(";
     for (size_t i = 0; i < k; ++i) out += (i ? ", (" : "") + operands[i] + " init: " + operands[k + i] + ")";
     const std::string_view applies = reduction_body(body);
-    const bool plain = !applies.empty() && n.captures == 0 && k == 1 && body.nodes[0].inputs[0] == body.inputs[0] && !body.nodes[0].origin && body.nodes[0].location.empty() &&
-                       operand_types[1] == type_text(body.type(body.inputs[0])) && body.type(body.inputs[0]) == body.type(body.outputs[0]) && body.at(body.outputs[0]).name.empty();
+    const bool plain = !applies.empty() && n.captures == 0 && k == 1 && body.nodes[0].inputs[0] == body.inputs[0] && !body.nodes[0].origin &&
+                       body.nodes[0].location.empty() && operand_types[1] == type_text(body.type(body.inputs[0])) &&
+                       body.type(body.inputs[0]) == body.type(body.outputs[0]) && body.at(body.outputs[0]).name.empty();
     if (plain) out += " applies stablehlo." + std::string(applies);
     out += " across dimensions = " + bracketed(n.attrs.ints("dimensions"));
     std::vector<Written> attrs = generic_attributes(*n.op, n.attrs, {"dimensions"});
@@ -427,8 +445,8 @@ class Printer {
   }
 
   // stablehlo.composite "bascule.softmax" %0 {composite_attributes = {...}, decomposition = @softmax_0} : (T) -> T
-  bool composite(std::string& out, const Graph& g, const Node& n, const std::vector<std::string>& operands, const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types,
-                 std::vector<Written> extra) {
+  bool composite(std::string& out, const Graph& g, const Node& n, const std::vector<std::string>& operands,
+                 const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types, std::vector<Written> extra) {
     std::vector<Type> types;
     Builder b(std::string(n.op->name));
     b.blame = ErrorKind::internal;
@@ -464,15 +482,18 @@ class Printer {
     }
     if (!attrs.empty()) own.push_back({"composite_attributes", dictionary(attrs)});
     own.push_back({"decomposition", symbol_text(known->second)});
-    out += "stablehlo.composite \"bascule." + std::string(n.op->name) + "\"" + (operands.empty() ? "" : " ") + list_of(operands) + " " + dictionary(own) + " : " + functional(operand_types, result_types);
+    out += "stablehlo.composite \"bascule." + std::string(n.op->name) + "\"" + (operands.empty() ? "" : " ") + list_of(operands) + " " +
+           dictionary(own) + " : " + functional(operand_types, result_types);
     return true;
   }
 
   // By the table; false where the form cannot hold what the node has (symbolic sizes inside brackets, more attributes than it shows).
-  bool pretty(std::string& out, const std::string& name, const Node& n, const std::vector<std::string>& operands, const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types,
-              const std::vector<Written>& extra) {
+  bool pretty(std::string& out, const std::string& name, const Node& n, const std::vector<std::string>& operands,
+              const std::vector<std::string>& operand_types, const std::vector<std::string>& result_types, const std::vector<Written>& extra) {
     const Form* form = find_form(name);
-    if (!form || operands.size() < static_cast<size_t>(std::count(form->pieces.begin(), form->pieces.end(), '%')) - (form->pieces.find("%*") != std::string_view::npos)) return false;
+    if (!form || operands.size() < static_cast<size_t>(std::count(form->pieces.begin(), form->pieces.end(), '%')) -
+                                       (form->pieces.find("%*") != std::string_view::npos))
+      return false;
     const auto pieces = split_pieces(form->pieces);
     const Attrs& attrs = n.attrs;
     std::string text = name;
@@ -572,7 +593,8 @@ class Printer {
   // The attributes written by a form's other pieces, also those after the dictionary.
   static std::set<std::string_view> piece_done(std::string_view name, std::set<std::string_view> done) {
     if (name == "stablehlo.constant") done.insert("value");
-    if (name == "stablehlo.dot_general") done.insert({"lhs_batching_dimensions", "rhs_batching_dimensions", "lhs_contracting_dimensions", "rhs_contracting_dimensions"});
+    if (name == "stablehlo.dot_general")
+      done.insert({"lhs_batching_dimensions", "rhs_batching_dimensions", "lhs_contracting_dimensions", "rhs_contracting_dimensions"});
     return done;
   }
 

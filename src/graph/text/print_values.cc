@@ -124,7 +124,8 @@ std::string type_text(const Type& t) {
     case Type::Kind::any: return "!bascule.any";
     case Type::Kind::sequence: return "!bascule.sequence" + (t.elements.empty() ? "" : "<" + type_text(t.elements[0]) + ">");
     case Type::Kind::optional: return "!bascule.optional" + (t.elements.empty() ? "" : "<" + type_text(t.elements[0]) + ">");
-    case Type::Kind::map: return "!bascule.map<" + std::string(info(t.dtype).mlir_name) + (t.elements.empty() ? "" : ", " + type_text(t.elements[0])) + ">";
+    case Type::Kind::map:
+      return "!bascule.map<" + std::string(info(t.dtype).mlir_name) + (t.elements.empty() ? "" : ", " + type_text(t.elements[0])) + ">";
     case Type::Kind::tuple: break;
   }
   std::string out = "tuple<";
@@ -151,7 +152,8 @@ std::string tensor_text(const Tensor& t, int64_t largest) {
   out.reserve(out.size() + static_cast<size_t>(2 * bytes) + 64);
   out += "\"0x";
   for (int64_t i = 0; i < bytes; ++i) {
-    const auto b = width < 8 ? static_cast<unsigned>(load_int(width == 2 ? DType::u2 : DType::u4, t.data(), i)) : std::to_integer<unsigned>(t.data()[i]);
+    const auto b =
+        width < 8 ? static_cast<unsigned>(load_int(width == 2 ? DType::u2 : DType::u4, t.data(), i)) : std::to_integer<unsigned>(t.data()[i]);
     out += kHex[b >> 4];
     out += kHex[b & 15];
   }

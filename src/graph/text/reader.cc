@@ -29,7 +29,8 @@ const AttrDef* find_attr(const OpDef& def, std::string_view name) {
 }
 
 const char* describe(Kind k) {
-  constexpr const char* kNames[] = {"a flag", "a truth value", "an integer", "a number", "a string", "a word", "a symbol", "a type", "a list", "a dictionary", "integers", "numbers", "a tensor", "a resource", "sizes", "another attribute"};
+  constexpr const char* kNames[] = {"a flag", "a truth value", "an integer", "a number", "a string", "a word",     "a symbol", "a type",
+                                    "a list", "a dictionary",  "integers",   "numbers",  "a tensor", "a resource", "sizes",    "another attribute"};
   return kNames[static_cast<int>(k)];
 }
 
@@ -44,10 +45,27 @@ const OpDef* find_operator(std::string_view name) {
 }
 
 bool changes_no_value(std::string_view name) {
-  constexpr std::string_view kPrefixes[] = {"sdy.", "jax.", "tf.", "tf_saved_model.", "tf_saved_model_", "ml_program.", "xla.", "xla_", "torch.", "iree.", "_xla_", "bascule.name", "bascule.present"};
-  constexpr std::string_view kNames[] = {"mhlo.sharding",       "mhlo.frontend_attributes", "mhlo.layout_mode", "mhlo.memory_kind", "mhlo.num_partitions", "mhlo.num_replicas",
-                                         "mhlo.is_dynamic",     "mhlo.parameter_replication", "mhlo.xla_entry_computation_parameter_layouts", "mhlo.input_output_alias", "mhlo.use_auto_spmd_partitioning", "mhlo.is_same_data_across_replicas",
-                                         "mhlo.spmd_output_sharding", "mhlo.spmd_parameters_shardings", "mhlo.original_value", "result_accuracy", "sym_visibility", "known_expanding_dimensions", "known_nonexpanding_dimensions"};
+  constexpr std::string_view kPrefixes[] = {"sdy.", "jax.",   "tf.",   "tf_saved_model.", "tf_saved_model_", "ml_program.",    "xla.",
+                                            "xla_", "torch.", "iree.", "_xla_",           "bascule.name",    "bascule.present"};
+  constexpr std::string_view kNames[] = {"mhlo.sharding",
+                                         "mhlo.frontend_attributes",
+                                         "mhlo.layout_mode",
+                                         "mhlo.memory_kind",
+                                         "mhlo.num_partitions",
+                                         "mhlo.num_replicas",
+                                         "mhlo.is_dynamic",
+                                         "mhlo.parameter_replication",
+                                         "mhlo.xla_entry_computation_parameter_layouts",
+                                         "mhlo.input_output_alias",
+                                         "mhlo.use_auto_spmd_partitioning",
+                                         "mhlo.is_same_data_across_replicas",
+                                         "mhlo.spmd_output_sharding",
+                                         "mhlo.spmd_parameters_shardings",
+                                         "mhlo.original_value",
+                                         "result_accuracy",
+                                         "sym_visibility",
+                                         "known_expanding_dimensions",
+                                         "known_nonexpanding_dimensions"};
   for (const std::string_view p : kPrefixes)
     if (name.starts_with(p)) return true;
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
@@ -58,8 +76,12 @@ Reader::Reader(const ModuleSyntax& module, const Lines& lines, ReadOptions optio
 }
 
 std::string Reader::where(size_t offset) const { return options_.file + ":" + lines_.text(offset); }
-void Reader::fail(size_t offset, std::string expected, std::string found) const { fail_file(where(offset), std::move(expected), std::move(found), "Fix the text, or export the model again"); }
-void Reader::unsupported(size_t offset, std::string expected, std::string found, std::string remedy) const { fail_unsupported(where(offset), std::move(expected), std::move(found), std::move(remedy)); }
+void Reader::fail(size_t offset, std::string expected, std::string found) const {
+  fail_file(where(offset), std::move(expected), std::move(found), "Fix the text, or export the model again");
+}
+void Reader::unsupported(size_t offset, std::string expected, std::string found, std::string remedy) const {
+  fail_unsupported(where(offset), std::move(expected), std::move(found), std::move(remedy));
+}
 
 Type Reader::closed(const Type& t, std::string_view hint) const {
   Type out = t;
@@ -73,7 +95,8 @@ Tensor Reader::tensor(const AttributeSyntax& a) const {
   if (a.kind == Kind::resource) {
     const auto at = module_.resources.find(a.text);
     if (at == module_.resources.end())
-      unsupported(a.at, "constants with their elements", "dense_resource<" + escaped(a.text) + ">, whose data is not in the file", "Export the model again with its weights (large constants must not be elided)");
+      unsupported(a.at, "constants with their elements", "dense_resource<" + escaped(a.text) + ">, whose data is not in the file",
+                  "Export the model again with its weights (large constants must not be elided)");
     std::string_view hex = at->second.substr(1, at->second.size() - 2);
     constexpr size_t kHeader = 2 + 8;  // 0x and the alignment, 4 bytes
     if (!hex.starts_with("0x") || hex.size() < kHeader) fail(a.at, "a resource of hexadecimal digits", "'" + escaped(hex.substr(0, 20)) + "'");
@@ -86,7 +109,8 @@ Tensor Reader::tensor(const AttributeSyntax& a) const {
 Attr Reader::attribute(AttrKind kind, const AttributeSyntax& a) const {
   const auto refuse = [&]() { fail(a.at, std::string("an attribute that is ") + bascule::name(kind), describe(a.kind)); };
   const auto text = [&](const AttributeSyntax& x) {
-    if (x.kind != Kind::string && x.kind != Kind::word && x.kind != Kind::symbol && x.kind != Kind::dict && x.kind != Kind::opaque) fail(x.at, "a string or a word", describe(x.kind));
+    if (x.kind != Kind::string && x.kind != Kind::word && x.kind != Kind::symbol && x.kind != Kind::dict && x.kind != Kind::opaque)
+      fail(x.at, "a string or a word", describe(x.kind));
     return x.text;
   };
   const auto integers = [&]() -> Ints {
@@ -195,7 +219,8 @@ Attrs Reader::attributes(const OpDef& def, const OperationSyntax& op, Attrs give
   for (const AttrDef& d : def.attrs) {
     if (out.has(d.name) || !d.required) continue;
     // What results must tell: their element type and sizes (the last tensor's; a token may follow it).
-    const auto last = std::find_if(op.result_types.rbegin(), op.result_types.rend(), [](const TypeSyntax& t) { return t.kind == TypeSyntax::Kind::value && t.type.is_tensor(); });
+    const auto last = std::find_if(op.result_types.rbegin(), op.result_types.rend(),
+                                   [](const TypeSyntax& t) { return t.kind == TypeSyntax::Kind::value && t.type.is_tensor(); });
     if (def.dialect != "bascule" && last != op.result_types.rend()) {
       const Type& t = last->type;
       if (d.name == "dtype" && d.kind == AttrKind::dtype) out.set("dtype", t.dtype);
@@ -240,7 +265,8 @@ class Reader::InBlock {  // makes a builder and a scope the current ones
 Value Reader::resolve(Scope& s, const UseSyntax& u) {
   const auto at = s.names.find(u.name);
   if (at != s.names.end() && u.index < at->second.size() && at->second[u.index]) return at->second[u.index];
-  if (at != s.names.end() && !(s.parent && u.index < at->second.size())) fail(u.at, std::to_string(at->second.size()) + " results of %" + escaped(u.name), "number " + std::to_string(u.index));
+  if (at != s.names.end() && !(s.parent && u.index < at->second.size()))
+    fail(u.at, std::to_string(at->second.size()) + " results of %" + escaped(u.name), "number " + std::to_string(u.index));
   if (!s.parent) fail(u.at, "a value defined before its use", "%" + escaped(u.name));
   const Value outer = resolve(*s.parent, u);
   const Value inner = s.open->capture(outer);
@@ -273,7 +299,8 @@ OpenRegion Reader::region(const RegionSyntax& r, const std::vector<Type>& argume
   for (size_t i = 0; i < r.arguments.size(); ++i) {
     const ArgumentSyntax& a = r.arguments[i];
     const std::string name = is_value_name(a.name) ? std::string(a.name) : "";
-    if (!s.names.emplace(a.name, Values{open.argument(closed(argument_types[i], fresh_dim("n").text()), name)}).second) fail(a.at, "each argument's name once", "%" + escaped(a.name) + " twice");
+    if (!s.names.emplace(a.name, Values{open.argument(closed(argument_types[i], fresh_dim("n").text()), name)}).second)
+      fail(a.at, "each argument's name once", "%" + escaped(a.name) + " twice");
   }
   const InBlock in(*this, open.builder(), s);
   open.finish(block(r));
@@ -288,11 +315,13 @@ Values Reader::call(std::string_view name, const Values& arguments, size_t at) {
   constexpr size_t kDeepest = 100;
   if (std::find(active_.begin(), active_.end(), &f) != active_.end()) fail(at, "functions that do not call themselves", "@" + escaped(name));
   if (active_.size() >= kDeepest) fail(at, "calls at most " + std::to_string(kDeepest) + " deep", "more");
-  if (arguments.size() != f.body.arguments.size()) fail(at, std::to_string(f.body.arguments.size()) + " arguments of @" + escaped(name), std::to_string(arguments.size()));
+  if (arguments.size() != f.body.arguments.size())
+    fail(at, std::to_string(f.body.arguments.size()) + " arguments of @" + escaped(name), std::to_string(arguments.size()));
   Scope s;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const ArgumentSyntax& a = f.body.arguments[i];
-    if (!compatible(builder_->type(arguments[i]), a.type.type)) fail(at, "argument " + std::to_string(i) + " of type " + a.type.type.text(), builder_->type(arguments[i]).text());
+    if (!compatible(builder_->type(arguments[i]), a.type.type))
+      fail(at, "argument " + std::to_string(i) + " of type " + a.type.type.text(), builder_->type(arguments[i]).text());
     if (!s.names.emplace(a.name, Values{arguments[i]}).second) fail(a.at, "each argument's name once", "%" + escaped(a.name) + " twice");
   }
   active_.push_back(&f);
@@ -304,7 +333,8 @@ Values Reader::call(std::string_view name, const Values& arguments, size_t at) {
   active_.pop_back();
   if (out.size() != f.result_types.size()) fail(f.at, std::to_string(f.result_types.size()) + " results as declared", std::to_string(out.size()));
   for (size_t i = 0; i < out.size(); ++i)
-    if (!compatible(builder_->type(out[i]), f.result_types[i].type)) fail(f.at, "result " + std::to_string(i) + " of type " + f.result_types[i].type.text(), builder_->type(out[i]).text());
+    if (!compatible(builder_->type(out[i]), f.result_types[i].type))
+      fail(f.at, "result " + std::to_string(i) + " of type " + f.result_types[i].type.text(), builder_->type(out[i]).text());
   return out;
 }
 
@@ -324,7 +354,8 @@ Graph Reader::function(const FunctionSyntax& f) {
     if (a.type.kind != TypeSyntax::Kind::value) fail(a.at, "an argument of a tensor or host type", "another type");
     std::string name = name_in(a.attributes);
     const bool numbered = !is_value_name(a.name);
-    if (name.empty() && !find(a.attributes, "bascule.name")) name = a.location && !a.location->names.empty() ? a.location->names[0] : numbered ? "arg" + std::to_string(i) : std::string(a.name);
+    if (name.empty() && !find(a.attributes, "bascule.name"))
+      name = a.location && !a.location->names.empty() ? a.location->names[0] : numbered ? "arg" + std::to_string(i) : std::string(a.name);
     const Value v = b.input(closed(a.type.type, numbered ? "arg" + std::to_string(i) : a.name), name);
     if (!s.names.emplace(a.name, Values{v}).second) fail(a.at, "each argument's name once", "%" + escaped(a.name) + " twice");
   }
@@ -339,7 +370,8 @@ Graph Reader::function(const FunctionSyntax& f) {
   std::vector<std::string> names;
   bool named = false;
   for (size_t i = 0; i < out.size(); ++i) {
-    if (!compatible(b.type(out[i]), f.result_types[i].type)) fail(f.at, "result " + std::to_string(i) + " of type " + f.result_types[i].type.text(), b.type(out[i]).text());
+    if (!compatible(b.type(out[i]), f.result_types[i].type))
+      fail(f.at, "result " + std::to_string(i) + " of type " + f.result_types[i].type.text(), b.type(out[i]).text());
     names.push_back(name_in(f.result_attributes[i]));
     named |= !names.back().empty();
   }
@@ -375,10 +407,12 @@ void Reader::name_results(const OperationSyntax& op, const Values& results) {
 
 void Reader::operation(const OperationSyntax& op, const Values& operands) {
   if (++operations_ > options_.most_operations)
-    fail_capacity(where(op.at), "at most " + std::to_string(options_.most_operations) + " operations after inlining calls", "more", "Export the model with loops in place of repeated calls");
+    fail_capacity(where(op.at), "at most " + std::to_string(options_.most_operations) + " operations after inlining calls", "more",
+                  "Export the model with loops in place of repeated calls");
   for (size_t i = 0; i < op.operand_types.size(); ++i)
     if (op.operand_types[i].kind != TypeSyntax::Kind::value || !compatible(builder_->type(operands[i]), op.operand_types[i].type))
-      fail(op.operands[i].at, "%" + escaped(op.operands[i].name) + " of type " + op.operand_types[i].type.text() + " as written", builder_->type(operands[i]).text());
+      fail(op.operands[i].at, "%" + escaped(op.operands[i].name) + " of type " + op.operand_types[i].type.text() + " as written",
+           builder_->type(operands[i]).text());
   Builder& b = *builder_;
   const std::string here = where(op.at);
   b.where = here + ": " + escaped(op.name);
@@ -391,7 +425,8 @@ void Reader::operation(const OperationSyntax& op, const Values& operands) {
     b.origin = op.location && !op.location->names.empty() ? make_origin(op.location->names) : nullptr;
   }
   const Values results = results_of(op, operands);
-  if (results.size() != op.result_types.size()) fail(op.at, std::to_string(results.size()) + " results of " + escaped(op.name), std::to_string(op.result_types.size()) + " result types");
+  if (results.size() != op.result_types.size())
+    fail(op.at, std::to_string(results.size()) + " results of " + escaped(op.name), std::to_string(op.result_types.size()) + " result types");
   name_results(op, results);
   size_t i = 0;
   for (const ResultSyntax& r : op.results) {
@@ -409,13 +444,18 @@ Values Reader::results_of(const OperationSyntax& op, const Values& operands) {
     if (!callee) fail(op.at, "a callee", "none");
     Values out = call(callee->text, operands, op.at);
     for (size_t i = 0; i < out.size() && i < op.result_types.size(); ++i)
-      if (!compatible(builder_->type(out[i]), op.result_types[i].type)) fail(op.at, "result type " + builder_->type(out[i]).text(), op.result_types[i].type.text());
+      if (!compatible(builder_->type(out[i]), op.result_types[i].type))
+        fail(op.at, "result type " + builder_->type(out[i]).text(), op.result_types[i].type.text());
     return out;
   }
   if (op.name == "stablehlo.composite") return composite(op, operands);
   const OpDef* def = find_operator(op.name);
-  if (!def) unsupported(op.at, "an operator that Bascule has", "'" + escaped(op.name) + "'", "See docs/ops.md for the operators; export the model without it");
-  if (def->name == "specialize") unsupported(op.at, "an operator with a text form", "'bascule.specialize', a part of a model that is made when its operands are known", "Print the graph with concrete shapes");
+  if (!def)
+    unsupported(op.at, "an operator that Bascule has", "'" + escaped(op.name) + "'",
+                "See docs/ops.md for the operators; export the model without it");
+  if (def->name == "specialize")
+    unsupported(op.at, "an operator with a text form", "'bascule.specialize', a part of a model that is made when its operands are known",
+                "Print the graph with concrete shapes");
   return apply(*def, op, operands);
 }
 
@@ -466,7 +506,8 @@ Values Reader::apply(const OpDef& def, const OperationSyntax& op, const Values& 
     }
     regions.push_back(region(r, types));
   }
-  Values results = regions.empty() ? builder_->ops(def.name, given, std::move(attrs)) : builder_->ops(def.name, given, std::move(attrs), std::move(regions));
+  Values results =
+      regions.empty() ? builder_->ops(def.name, given, std::move(attrs)) : builder_->ops(def.name, given, std::move(attrs), std::move(regions));
   for (size_t i = 0; i < results.size() && i < op.result_types.size(); ++i) settle(results[i], op.result_types[i], op.at);
   return results;
 }

@@ -24,10 +24,10 @@ class ForeignOperations {
 
 struct ReadOptions {
   std::string file = "text";
-  bool fold = false;                      // see Builder::fold
-  bool positions = false;                 // nodes without a location get their place in the text; origins name operator and location
+  bool fold = false;       // see Builder::fold
+  bool positions = false;  // nodes without a location get their place in the text; origins name operator and location
   ForeignOperations* foreign = nullptr;
-  int64_t most_operations = 500'000;    // after inlining
+  int64_t most_operations = 500'000;  // after inlining
 };
 
 class Reader {
@@ -42,7 +42,7 @@ class Reader {
   std::string where(size_t offset) const;
   [[noreturn]] void fail(size_t offset, std::string expected, std::string found) const;
   [[noreturn]] void unsupported(size_t offset, std::string expected, std::string found, std::string remedy) const;
-  Values call(std::string_view function, const Values& arguments, size_t at);  // inlined here
+  Values call(std::string_view function, const Values& arguments, size_t at);         // inlined here
   Values apply(const OpDef& def, const OperationSyntax& op, const Values& operands);  // op as operator `def`: attributes, regions, result types
   // The attributes of op as `def` declares them; `given` first, and what only result types tell.
   Attrs attributes(const OpDef& def, const OperationSyntax& op, Attrs given = {});
@@ -54,8 +54,8 @@ class Reader {
 
  private:
   struct Scope {
-    Scope* parent = nullptr;          // the block around this one, in another builder; null for functions
-    OpenRegion* open = nullptr;       // what captures from the parent
+    Scope* parent = nullptr;     // the block around this one, in another builder; null for functions
+    OpenRegion* open = nullptr;  // what captures from the parent
     std::unordered_map<std::string_view, Values> names;
   };
   class InBlock;

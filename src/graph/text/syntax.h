@@ -21,7 +21,7 @@ namespace bascule::mlir {
 struct Quantization {
   DType storage = DType::i8;
   DType expressed = DType::f32;
-  int64_t low = 0, high = 0;  // of stored values
+  int64_t low = 0, high = 0;    // of stored values
   std::optional<int64_t> axis;  // none: one scale for all
   std::vector<double> scales;
   std::vector<int64_t> zero_points;
@@ -36,8 +36,8 @@ bool is_unknown(const Dim& d);
 struct TypeSyntax {
   enum class Kind { value, element, function, none };
   Kind kind = Kind::none;
-  Type type;                   // value: of tensor, token, tuple, sequence ...; element: its dtype ("i32"; `index` is i64)
-  bool index = false;          // element: was `index`
+  Type type;                                         // value: of tensor, token, tuple, sequence ...; element: its dtype ("i32"; `index` is i64)
+  bool index = false;                                // element: was `index`
   std::shared_ptr<const Quantization> quantization;  // value or element: stored as type.dtype
   std::vector<TypeSyntax> inputs, results;           // function
 };
@@ -48,16 +48,16 @@ using DictSyntax = std::vector<std::pair<std::string, AttributeSyntax>>;
 struct AttributeSyntax {
   enum class Kind { unit, boolean, integer, number, string, word, symbol, type, array, dict, ints, numbers, tensor, resource, dims, opaque };
   Kind kind = Kind::unit;
-  size_t at = 0;           // byte offset
-  int64_t integer = 0;     // integer, boolean
+  size_t at = 0;        // byte offset
+  int64_t integer = 0;  // integer, boolean
   double number = 0;
-  std::string text;        // string, symbol; word: "LT" of #stablehlo<comparison_direction LT>; resource: key; dict, opaque: <...> as written
-  std::string name;        // word, dict, opaque: what stood before <...>: "comparison_direction", "stablehlo.dot"
-  std::vector<AttributeSyntax> items;  // array
-  DictSyntax entries;                  // dict, and #dialect.name<key = value, ...>
-  Ints ints;                           // array<i64: ...>, also of i1, i32
-  std::vector<double> numbers;         // array<f64: ...>
-  std::vector<Dim> dims;               // #bascule.dims<...>
+  std::string text;  // string, symbol; word: "LT" of #stablehlo<comparison_direction LT>; resource: key; dict, opaque: <...> as written
+  std::string name;  // word, dict, opaque: what stood before <...>: "comparison_direction", "stablehlo.dot"
+  std::vector<AttributeSyntax> items;      // array
+  DictSyntax entries;                      // dict, and #dialect.name<key = value, ...>
+  Ints ints;                               // array<i64: ...>, also of i1, i32
+  std::vector<double> numbers;             // array<f64: ...>
+  std::vector<Dim> dims;                   // #bascule.dims<...>
   std::shared_ptr<const TypeSyntax> type;  // type; of an integer, number or resource, where written
   std::shared_ptr<const Tensor> tensor;
 };

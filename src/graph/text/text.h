@@ -8,9 +8,9 @@
 namespace bascule {
 
 struct PrintOptions {
-  bool generic = false;             // "stablehlo.add"(%0, %1) : (...) -> ...
-  bool locations = true;            // loc(...) of origin and location; names of values that are no identifiers
-  int64_t largest_constant = -1;    // constants of more elements are printed as dense_resource<__elided__>, which is not read back; -1: all
+  bool generic = false;           // "stablehlo.add"(%0, %1) : (...) -> ...
+  bool locations = true;          // loc(...) of origin and location; names of values that are no identifiers
+  int64_t largest_constant = -1;  // constants of more elements are printed as dense_resource<__elided__>, which is not read back; -1: all
 };
 std::string print(const Graph& g, const PrintOptions& options = {});
 

@@ -51,9 +51,29 @@ Values broadcast(mlir::Reader& r, const OperationSyntax& op, std::string_view na
 }  // namespace
 
 bool knows_operation(std::string_view name) {
-  constexpr std::string_view kNames[] = {"call", "func.call", "func.return", "return", "stablehlo.return", "mhlo.return", "stablehlo.composite", "stablehlo.custom_call", "sdy.sharding_constraint", "stablehlo.create_token",
-                                         "stablehlo.dot", "chlo.constant", "chlo.constant_like", "stablehlo.uniform_quantize", "stablehlo.uniform_dequantize", "stablehlo.dynamic_reshape", "chlo.dynamic_reshape",
-                                         "stablehlo.dynamic_broadcast_in_dim", "stablehlo.dynamic_iota", "stablehlo.dynamic_pad", "stablehlo.real_dynamic_slice", "stablehlo.dynamic_gather", "stablehlo.dynamic_conv"};
+  constexpr std::string_view kNames[] = {"call",
+                                         "func.call",
+                                         "func.return",
+                                         "return",
+                                         "stablehlo.return",
+                                         "mhlo.return",
+                                         "stablehlo.composite",
+                                         "stablehlo.custom_call",
+                                         "sdy.sharding_constraint",
+                                         "stablehlo.create_token",
+                                         "stablehlo.dot",
+                                         "chlo.constant",
+                                         "chlo.constant_like",
+                                         "stablehlo.uniform_quantize",
+                                         "stablehlo.uniform_dequantize",
+                                         "stablehlo.dynamic_reshape",
+                                         "chlo.dynamic_reshape",
+                                         "stablehlo.dynamic_broadcast_in_dim",
+                                         "stablehlo.dynamic_iota",
+                                         "stablehlo.dynamic_pad",
+                                         "stablehlo.real_dynamic_slice",
+                                         "stablehlo.dynamic_gather",
+                                         "stablehlo.dynamic_conv"};
   if (std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames) || mlir::find_operator(name)) return true;
   return name.starts_with("chlo.broadcast_") && OpRegistry::find(name.substr(15));
 }

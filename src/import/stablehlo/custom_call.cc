@@ -14,7 +14,15 @@ namespace {
 
 // Where data lies and how it is laid out: the values stay.
 bool is_identity(std::string_view target) {
-  constexpr std::string_view kIdentities[] = {"Sharding", "annotate_device_placement", "LayoutConstraint", "xla.sdy.FuncResultSharding", "xla.sdy.GlobalToLocalShape", "MoveToHost", "MoveToDevice", "PinToDevice", "tf.SharedCustomCall"};
+  constexpr std::string_view kIdentities[] = {"Sharding",
+                                              "annotate_device_placement",
+                                              "LayoutConstraint",
+                                              "xla.sdy.FuncResultSharding",
+                                              "xla.sdy.GlobalToLocalShape",
+                                              "MoveToHost",
+                                              "MoveToDevice",
+                                              "PinToDevice",
+                                              "tf.SharedCustomCall"};
   return std::find(std::begin(kIdentities), std::end(kIdentities), target) != std::end(kIdentities);
 }
 
@@ -62,7 +70,9 @@ Values dynamic_reduce_window(mlir::Reader& r, const OperationSyntax& op, const V
 
 }  // namespace
 
-bool knows_custom_call(std::string_view target) { return is_identity(target) || target == "shape_assertion" || later_operator(target) || knows_lapack(target); }
+bool knows_custom_call(std::string_view target) {
+  return is_identity(target) || target == "shape_assertion" || later_operator(target) || knows_lapack(target);
+}
 
 std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
   if (op.name == "sdy.sharding_constraint") return operands;
@@ -74,7 +84,8 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
   if (is_identity(target) && operands.size() == op.result_types.size()) {
     for (size_t i = 0; i < operands.size(); ++i)
       if (!compatible(r.builder().type(operands[i]), op.result_types[i].type))
-        r.unsupported(op.at, "a custom call that keeps its operand's type", "@" + escaped(target) + " to " + op.result_types[i].type.text(), "Export the model for one device");
+        r.unsupported(op.at, "a custom call that keeps its operand's type", "@" + escaped(target) + " to " + op.result_types[i].type.text(),
+                      "Export the model for one device");
     return operands;
   }
   if (target == "shape_assertion" && op.result_types.empty()) return Values{};  // a check of input shapes, which the runtime makes itself
@@ -97,7 +108,8 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
       }
     if (target == "stablehlo.dynamic_top_k" && given.size() == 2) {
       const auto k = r.builder().known(given[1]);
-      if (!k || k->size() != 1 || !(*k)[0].is_constant()) r.unsupported(op.at, "a constant k", "a value of the run", "Export the model with a constant k");
+      if (!k || k->size() != 1 || !(*k)[0].is_constant())
+        r.unsupported(op.at, "a constant k", "a value of the run", "Export the model with a constant k");
       AttributeSyntax a;
       a.kind = AttributeSyntax::Kind::integer;
       a.at = op.at;
@@ -108,7 +120,8 @@ std::optional<Values> read_custom_call(mlir::Reader& r, const OperationSyntax& o
     return r.apply(*def, plain, given);
   }
   r.unsupported(op.at, "a custom call that Bascule knows", "target '" + escaped(target) + "'",
-                target.find("callback") != std::string::npos ? "Export the model without Python callbacks" : "Export the model for a platform whose lowering uses StableHLO operators only");
+                target.find("callback") != std::string::npos ? "Export the model without Python callbacks"
+                                                             : "Export the model for a platform whose lowering uses StableHLO operators only");
 }
 
 }  // namespace bascule::stablehlo

@@ -14,7 +14,7 @@ using mlir::OperationSyntax;
 struct FromOperand {
   const char* attribute;
   size_t operand;
-  bool integers = false;          // the attribute is a list of integers, not of sizes
+  bool integers = false;                    // the attribute is a list of integers, not of sizes
   enum Part { all, even, odd } part = all;  // of the operand's elements: [n,2] holds low and high padding
 };
 struct Form {
@@ -85,12 +85,16 @@ class AtRunTime : public Specialization {
 }  // namespace
 
 std::optional<Values> read_dynamic(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
-  const std::string_view name = op.name.starts_with("stablehlo.") ? std::string_view(op.name).substr(10) : op.name == "chlo.dynamic_reshape" ? "dynamic_reshape" : "";
+  const std::string_view name = op.name.starts_with("stablehlo.")   ? std::string_view(op.name).substr(10)
+                                : op.name == "chlo.dynamic_reshape" ? "dynamic_reshape"
+                                                                    : "";
   const auto form = std::find_if(forms().begin(), forms().end(), [&](const Form& f) { return f.name == name; });
   if (form == forms().end()) return std::nullopt;
   Builder& b = r.builder();
   const size_t count = form->values.back().operand + 1;
-  if (operands.size() != count || op.result_types.size() != 1) r.fail(op.at, std::to_string(count) + " operands and one result", std::to_string(operands.size()) + " and " + std::to_string(op.result_types.size()));
+  if (operands.size() != count || op.result_types.size() != 1)
+    r.fail(op.at, std::to_string(count) + " operands and one result",
+           std::to_string(operands.size()) + " and " + std::to_string(op.result_types.size()));
   const Type& declared = op.result_types[0].type;
   const bool told = declared.is_tensor() && declared.ranked && std::none_of(declared.dims.begin(), declared.dims.end(), mlir::is_unknown);
 

@@ -71,8 +71,9 @@ void refuse_unknown(const mlir::ModuleSyntax& module, const mlir::FunctionSyntax
       const std::string what = target ? "custom call @" + escaped(target->text) : "'" + escaped(op.name) + "'";
       if (known || !named.insert(what).second || problems.size() >= kMostReported) continue;
       const bool callback = target && target->text.find("callback") != std::string::npos;
-      problems.push_back({file + ":" + lines.text(op.at), "operations that Bascule knows", what,
-                          callback ? "Export the model without Python callbacks" : "Export the model for a platform whose lowering uses StableHLO's own operators"});
+      problems.push_back(
+          {file + ":" + lines.text(op.at), "operations that Bascule knows", what,
+           callback ? "Export the model without Python callbacks" : "Export the model for a platform whose lowering uses StableHLO's own operators"});
     }
   };
   while (!work.empty()) {
@@ -87,7 +88,8 @@ void refuse_unknown(const mlir::ModuleSyntax& module, const mlir::FunctionSyntax
 
 Graph import_text(std::string_view text, const std::string& file, const ImportOptions& options) {
   if (is_bytecode(text))
-    fail_unsupported(file, "StableHLO as text", "MLIR bytecode", "Export text: in JAX, jax.jit(f).lower(x).as_text(); or convert the file with stablehlo-translate --deserialize");
+    fail_unsupported(file, "StableHLO as text", "MLIR bytecode",
+                     "Export text: in JAX, jax.jit(f).lower(x).as_text(); or convert the file with stablehlo-translate --deserialize");
   const mlir::ModuleSyntax module = mlir::parse_module(text, file);
   const mlir::Lines lines(text);
   const mlir::FunctionSyntax* entry = module.function(options.entry);

@@ -20,8 +20,10 @@ std::string_view routine(std::string_view target) {
 char letter(mlir::Reader& r, const OperationSyntax& op, const char* name, std::string_view allowed) {
   const AttributeSyntax* config = mlir::find(op.attributes, "mhlo.backend_config");
   const AttributeSyntax* a = config && config->kind == AttributeSyntax::Kind::dict ? mlir::find(config->entries, name) : nullptr;
-  if (!a || a->kind != AttributeSyntax::Kind::integer || a->integer < 0 || a->integer > 127 || allowed.find(static_cast<char>(a->integer)) == std::string_view::npos)
-    r.fail(op.at, "mhlo.backend_config with " + std::string(name) + " one of '" + std::string(allowed) + "'", a ? std::to_string(a->integer) : "none");
+  if (!a || a->kind != AttributeSyntax::Kind::integer || a->integer < 0 || a->integer > 127 ||
+      allowed.find(static_cast<char>(a->integer)) == std::string_view::npos)
+    r.fail(op.at, "mhlo.backend_config with " + std::string(name) + " one of '" + std::string(allowed) + "'",
+           a ? std::to_string(a->integer) : "none");
   return static_cast<char>(a->integer);
 }
 
@@ -32,7 +34,9 @@ bool knows_lapack(std::string_view target) { return routine(target) == "potrf" |
 std::optional<Values> read_lapack(mlir::Reader& r, const OperationSyntax& op, std::string_view target, const Values& operands) {
   Builder& b = r.builder();
   if (routine(target) == "potrf") {  // the factor, and 0 for each matrix: one that is not positive definite gives NaN
-    if (operands.size() != 1 || op.result_types.size() != 2) r.fail(op.at, "a matrix, to a factor and a status", std::to_string(operands.size()) + " operands, " + std::to_string(op.result_types.size()) + " results");
+    if (operands.size() != 1 || op.result_types.size() != 2)
+      r.fail(op.at, "a matrix, to a factor and a status",
+             std::to_string(operands.size()) + " operands, " + std::to_string(op.result_types.size()) + " results");
     const Type& status = op.result_types[1].type;
     if (!status.is_tensor() || status.dtype != DType::i32) r.fail(op.at, "a status of i32", status.text());
     const Value factor = b.op("cholesky", {operands[0]}, {{"lower", letter(r, op, "uplo", "LU") == 'L'}});
@@ -45,7 +49,9 @@ std::optional<Values> read_lapack(mlir::Reader& r, const OperationSyntax& op, st
                        {{"left_side", letter(r, op, "side", "LR") == 'L'},
                         {"lower", letter(r, op, "uplo", "LU") == 'L'},
                         {"unit_diagonal", letter(r, op, "diag", "NU") == 'U'},
-                        {"transpose_a", std::string(transpose == 'N' ? "NO_TRANSPOSE" : transpose == 'T' ? "TRANSPOSE" : "ADJOINT")}})};
+                        {"transpose_a", std::string(transpose == 'N'   ? "NO_TRANSPOSE"
+                                                    : transpose == 'T' ? "TRANSPOSE"
+                                                                       : "ADJOINT")}})};
   }
   return std::nullopt;
 }

@@ -10,9 +10,10 @@ class Operations : public mlir::ForeignOperations {
 };
 
 // In files of their own; each nullopt if the operation is not its kind.
-std::optional<Values> read_dynamic(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);      // dynamic_reshape, ...
+std::optional<Values> read_dynamic(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);  // dynamic_reshape, ...
 std::optional<Values> read_custom_call(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);
-std::optional<Values> read_lapack(mlir::Reader& r, const mlir::OperationSyntax& op, std::string_view target, const Values& operands);  // a custom call
+std::optional<Values> read_lapack(mlir::Reader& r, const mlir::OperationSyntax& op, std::string_view target,
+                                  const Values& operands);                                                         // a custom call
 std::optional<Values> read_quantized(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);    // any with a quantised type
 std::optional<Values> read_convenience(mlir::Reader& r, const mlir::OperationSyntax& op, const Values& operands);  // dot, chlo.broadcast_*, ...
 

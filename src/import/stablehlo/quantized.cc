@@ -41,7 +41,8 @@ class Expansion {
     const int64_t axis = *q->axis, rank = b_.rank(x);
     if (axis >= rank) r_.fail(at_, "a quantised axis below the rank " + std::to_string(rank), std::to_string(axis));
     const Dim& n = b_.dims(x)[static_cast<size_t>(axis)];
-    if (!n.is(static_cast<int64_t>(v.size()))) r_.fail(at_, "one scale for each of " + n.text() + " indices of axis " + std::to_string(axis), std::to_string(v.size()));
+    if (!n.is(static_cast<int64_t>(v.size())))
+      r_.fail(at_, "one scale for each of " + n.text() + " indices of axis " + std::to_string(axis), std::to_string(v.size()));
     return b_.broadcast_in_dim(b_.constant(Tensor::from_doubles(q->expressed, {static_cast<int64_t>(v.size())}, v)), b_.dims(x), {axis});
   }
 
@@ -52,7 +53,23 @@ class Expansion {
 
 // Operators that only move elements: one scale for all goes along with them.
 bool moves_elements(std::string_view name) {
-  constexpr std::string_view kMoves[] = {"reshape", "transpose", "slice", "concatenate", "gather", "reverse", "broadcast_in_dim", "dynamic_slice", "dynamic_update_slice", "select", "pad", "optimization_barrier", "while", "if", "case", "dynamic_reshape", "dynamic_broadcast_in_dim"};
+  constexpr std::string_view kMoves[] = {"reshape",
+                                         "transpose",
+                                         "slice",
+                                         "concatenate",
+                                         "gather",
+                                         "reverse",
+                                         "broadcast_in_dim",
+                                         "dynamic_slice",
+                                         "dynamic_update_slice",
+                                         "select",
+                                         "pad",
+                                         "optimization_barrier",
+                                         "while",
+                                         "if",
+                                         "case",
+                                         "dynamic_reshape",
+                                         "dynamic_broadcast_in_dim"};
   return std::find(std::begin(kMoves), std::end(kMoves), name) != std::end(kMoves);
 }
 
@@ -66,7 +83,9 @@ TypeSyntax expressed(TypeSyntax t) {
 
 std::optional<Values> read_quantized(mlir::Reader& r, const OperationSyntax& op, const Values& operands) {
   const auto is_quantized = [](const TypeSyntax& t) { return t.quantization != nullptr; };
-  if (std::none_of(op.operand_types.begin(), op.operand_types.end(), is_quantized) && std::none_of(op.result_types.begin(), op.result_types.end(), is_quantized)) return std::nullopt;
+  if (std::none_of(op.operand_types.begin(), op.operand_types.end(), is_quantized) &&
+      std::none_of(op.result_types.begin(), op.result_types.end(), is_quantized))
+    return std::nullopt;
   if (op.name == "func.call" || op.name == "call" || op.name == "stablehlo.composite") return std::nullopt;  // stored values pass
   if (op.operand_types.size() != operands.size()) r.fail(op.at, "operand types of a quantised operation", "none");
   const std::string name = op.name.substr(op.name.find('.') + 1);
@@ -94,7 +113,8 @@ std::optional<Values> read_quantized(mlir::Reader& r, const OperationSyntax& op,
   for (const TypeSyntax& t : op.operand_types) look(t);
   for (const TypeSyntax& t : op.result_types) look(t);
   if (same) return std::nullopt;
-  if (!op.regions.empty()) r.unsupported(op.at, "a quantised operation without regions", "'" + escaped(op.name) + "'", "Dequantise before it and quantise after it");
+  if (!op.regions.empty())
+    r.unsupported(op.at, "a quantised operation without regions", "'" + escaped(op.name) + "'", "Dequantise before it and quantise after it");
   OperationSyntax plain = op;
   Values values;
   for (size_t i = 0; i < operands.size(); ++i) {
@@ -104,7 +124,8 @@ std::optional<Values> read_quantized(mlir::Reader& r, const OperationSyntax& op,
   for (TypeSyntax& t : plain.result_types) t = expressed(t);
   // Hybrid forms (dot_general of floats with a quantised weight) may mix element types.
   const OpDef* def = OpRegistry::find(name);
-  if (!def || def->dialect == "bascule") r.unsupported(op.at, "a quantised operator that Bascule has", "'" + escaped(op.name) + "'", "Dequantise before it and quantise after it");
+  if (!def || def->dialect == "bascule")
+    r.unsupported(op.at, "a quantised operator that Bascule has", "'" + escaped(op.name) + "'", "Dequantise before it and quantise after it");
   Values results = r.apply(*def, plain, values);
   for (size_t i = 0; i < results.size() && i < op.result_types.size(); ++i)
     if (to(i)) results[i] = e.quantize(results[i], to(i));
