@@ -237,6 +237,44 @@ CPU_KERNEL(gather) {
   return "";
 }
 
+namespace {
+template <class T, class Sum>
+void running_sum(const T* x, T* y, int64_t outer, int64_t count, int64_t inner, bool exclusive, bool reverse) {
+  parallel_for(outer, [&](int64_t o) {
+    check_deadline();
+    std::vector<Sum> sum(static_cast<size_t>(inner), Sum{});
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t at = (o * count + (reverse ? count - 1 - k : k)) * inner;
+      for (int64_t i = 0; i < inner; ++i) {
+        const auto j = static_cast<size_t>(i);
+        if (exclusive) y[at + i] = static_cast<T>(sum[j]);
+        sum[j] += static_cast<Sum>(x[at + i]);
+        if (!exclusive) y[at + i] = static_cast<T>(sum[j]);
+      }
+    }
+  });
+}
+}  // namespace
+
+CPU_KERNEL(cumulative) {
+  const DType t = b.type(n.outputs[0]).dtype;
+  if (n.attrs.text("body") != "add" || (t != DType::f32 && t != DType::i32 && t != DType::i64)) return "running " + n.attrs.text("body") + " of " + std::string(info(t).name);
+  const auto d = b.dims(n.inputs[0]);
+  const auto axis = static_cast<size_t>(n.attrs.integer("axis"));
+  int64_t outer = 1, inner = 1;
+  for (size_t k = 0; k < d.size(); ++k) (k < axis ? outer : inner) *= k == axis ? 1 : d[k];
+  const int64_t count = d[axis];
+  const bool exclusive = n.attrs.flag("exclusive"), reverse = n.attrs.flag("reverse");
+  const Placed x = b.dense(n.inputs[0]), y = b.result(n.outputs[0]);
+  b.step(&n, "running sum", {x.storage, y.storage}, [=](const Frame& f) {
+    // Integers wrap: sums are kept unsigned.
+    if (t == DType::f32) running_sum<float, double>(floats(f, x), floats(f, y), outer, count, inner, exclusive, reverse);
+    else if (t == DType::i32) running_sum<int32_t, uint32_t>(pointer<int32_t>(f, x), pointer<int32_t>(f, y), outer, count, inner, exclusive, reverse);
+    else running_sum<int64_t, uint64_t>(pointer<int64_t>(f, x), pointer<int64_t>(f, y), outer, count, inner, exclusive, reverse);
+  });
+  return "";
+}
+
 CPU_KERNEL(dims) {
   b.own(n.outputs[0], Tensor::vector_int(n.attrs.static_dims("dims"), n.attrs.dtype("dtype")));
   return "";
