@@ -272,16 +272,17 @@ ONNX_MS_OP(GroupQueryAttention, 1) {
     require_rank(n, n.in(4), {4}, "past_value");
     const Dim held = b.dim(n.in(3), 2);
     keys = Dim::max(held, n.size(6));
-    // source of present key t: past key t, or new key t - past
+    // source of present key t: past key t, or new key t - past; beyond both there is none, and 0
     const Value t = b.iota(DType::i64, {Dim(1), keys}, 1), begin = b.reshape(past, {batch, Dim(1)});
     const Value is_new = b.logical_and(b.compare(t, begin, "GE"), b.compare(t, b.add(begin, b.size(rows)), "LT"));
     const Value from_new = b.add(b.subtract(t, begin), b.size(held));
-    const Value source = b.select(is_new, from_new, b.broadcast_to(t, {batch, keys}));
+    const Value old = b.select(b.compare(t, begin, "LT"), b.broadcast_to(t, {batch, keys}), b.broadcast_to(b.size(held + rows), {batch, keys}));
+    const Value source = b.select(is_new, from_new, old);
     const auto present = [&](Value before, Value now) {
       const Value all = b.concatenate({before, now}, 2);
       return b.op("gather", {all, b.unsqueeze(source, {2})},
                   {{"offset_dims", Ints{1, 3}}, {"collapsed_slice_dims", Ints{2}}, {"operand_batching_dims", Ints{0}}, {"start_indices_batching_dims", Ints{0}}, {"start_index_map", Ints{2}},
-                   {"index_vector_dim", int64_t{2}}, {"slice_sizes", Dims{Dim(1), b.dim(all, 1), Dim(1), b.dim(all, 3)}}, {"out_of_bounds", std::string("clamp")}});
+                   {"index_vector_dim", int64_t{2}}, {"slice_sizes", Dims{Dim(1), b.dim(all, 1), Dim(1), b.dim(all, 3)}}, {"out_of_bounds", std::string("drop")}});
     };
     k = present(n.in(3), k);
     v = present(n.in(4), v);
@@ -289,7 +290,7 @@ ONNX_MS_OP(GroupQueryAttention, 1) {
     n.has(6);
   }
   const Value t = b.iota(DType::i64, {Dim(1), Dim(1), keys}, 2), last = b.reshape(at, {batch, rows, Dim(1)});
-  Value allowed = b.compare(t, last, "LE");
+  Value allowed = b.logical_and(b.compare(t, last, "LE"), b.compare(t, b.reshape(lengths, {batch, Dim(1), Dim(1)}), "LE"));  // padding behind a short prompt does not count
   // The window holds the key itself and `window` - 1 before it.
   if (window > 0) allowed = b.logical_and(allowed, b.compare(t, b.subtract(last, static_cast<double>(window)), "GT"));
   Attend a{.q = q, .k = k, .v = v, .scale = n.number("scale", 0), .bias = n.in_or_none(10), .allowed = b.unsqueeze(allowed, {1}), .softcap = n.number("softcap", 0),
