@@ -46,6 +46,14 @@ struct AttributeSyntax;
 using DictSyntax = std::vector<std::pair<std::string, AttributeSyntax>>;
 
 struct AttributeSyntax {
+  // Defined below, where std::pair of it is complete: clang needs that.
+  AttributeSyntax();
+  AttributeSyntax(const AttributeSyntax&);
+  AttributeSyntax(AttributeSyntax&&) noexcept;
+  AttributeSyntax& operator=(const AttributeSyntax&);
+  AttributeSyntax& operator=(AttributeSyntax&&) noexcept;
+  ~AttributeSyntax();
+
   enum class Kind { unit, boolean, integer, number, string, word, symbol, type, array, dict, ints, numbers, tensor, resource, dims, opaque };
   Kind kind = Kind::unit;
   size_t at = 0;        // byte offset
@@ -61,6 +69,12 @@ struct AttributeSyntax {
   std::shared_ptr<const TypeSyntax> type;  // type; of an integer, number or resource, where written
   std::shared_ptr<const Tensor> tensor;
 };
+inline AttributeSyntax::AttributeSyntax() = default;
+inline AttributeSyntax::AttributeSyntax(const AttributeSyntax&) = default;
+inline AttributeSyntax::AttributeSyntax(AttributeSyntax&&) noexcept = default;
+inline AttributeSyntax& AttributeSyntax::operator=(const AttributeSyntax&) = default;
+inline AttributeSyntax& AttributeSyntax::operator=(AttributeSyntax&&) noexcept = default;
+inline AttributeSyntax::~AttributeSyntax() = default;
 const AttributeSyntax* find(const DictSyntax& d, std::string_view name);
 
 struct LocationSyntax {
