@@ -20,7 +20,8 @@ struct bascule_array {
 
 namespace {
 
-template <class F> bascule_status* guarded(F f) noexcept {
+template <class F>
+bascule_status* guarded(F f) noexcept {
   try {
     f();
     return nullptr;
@@ -69,10 +70,18 @@ void bascule_model_free(bascule_model* m) { delete m; }
 
 size_t bascule_input_count(const bascule_model* m) { return m->model.inputs().size(); }
 size_t bascule_output_count(const bascule_model* m) { return m->model.outputs().size(); }
-const char* bascule_input_name(const bascule_model* m, size_t i) { return port_at(m->model.inputs(), i) ? m->model.inputs()[i].name.c_str() : nullptr; }
-const char* bascule_output_name(const bascule_model* m, size_t i) { return port_at(m->model.outputs(), i) ? m->model.outputs()[i].name.c_str() : nullptr; }
-const char* bascule_input_type(const bascule_model* m, size_t i) { return port_at(m->model.inputs(), i) ? m->model.inputs()[i].type.c_str() : nullptr; }
-const char* bascule_output_type(const bascule_model* m, size_t i) { return port_at(m->model.outputs(), i) ? m->model.outputs()[i].type.c_str() : nullptr; }
+const char* bascule_input_name(const bascule_model* m, size_t i) {
+  return port_at(m->model.inputs(), i) ? m->model.inputs()[i].name.c_str() : nullptr;
+}
+const char* bascule_output_name(const bascule_model* m, size_t i) {
+  return port_at(m->model.outputs(), i) ? m->model.outputs()[i].name.c_str() : nullptr;
+}
+const char* bascule_input_type(const bascule_model* m, size_t i) {
+  return port_at(m->model.inputs(), i) ? m->model.inputs()[i].type.c_str() : nullptr;
+}
+const char* bascule_output_type(const bascule_model* m, size_t i) {
+  return port_at(m->model.outputs(), i) ? m->model.outputs()[i].type.c_str() : nullptr;
+}
 
 bascule_status* bascule_array_new(const char* type, const int64_t* dims, size_t rank, const void* data, size_t bytes, bascule_array** array) {
   return guarded([&] {

@@ -13,7 +13,8 @@ static_assert(static_cast<int>(Element::string) == static_cast<int>(DType::strin
 DType dtype_of(Element e) { return static_cast<DType>(e); }
 
 // Runs f; errors of the inside leave as Failure.
-template <class F> auto translated(F f) {
+template <class F>
+auto translated(F f) {
   try {
     return f();
   } catch (const Error& e) {
@@ -45,12 +46,15 @@ struct Array::State {
 };
 
 Array::Array() : state_(std::make_shared<State>()) {}
-Array::Array(Element e, std::vector<int64_t> dims) : state_(translated([&] { return std::make_shared<State>(State{Tensor(dtype_of(e), std::move(dims))}); })) {}
+Array::Array(Element e, std::vector<int64_t> dims)
+    : state_(translated([&] { return std::make_shared<State>(State{Tensor(dtype_of(e), std::move(dims))}); })) {}
 Array Array::strings(std::vector<int64_t> dims, std::vector<std::string> values) {
   return translated([&] { return Array(std::make_shared<State>(State{Tensor::from_strings(std::move(dims), std::move(values))})); });
 }
 Array Array::view(Element e, std::vector<int64_t> dims, const void* data, std::shared_ptr<const void> owner) {
-  return translated([&] { return Array(std::make_shared<State>(State{Tensor::view(dtype_of(e), std::move(dims), static_cast<const std::byte*>(data), std::move(owner))})); });
+  return translated([&] {
+    return Array(std::make_shared<State>(State{Tensor::view(dtype_of(e), std::move(dims), static_cast<const std::byte*>(data), std::move(owner))}));
+  });
 }
 Array Array::copy(Element e, std::vector<int64_t> dims, const void* data, size_t bytes) {
   return translated([&] {
@@ -76,7 +80,9 @@ const std::vector<std::string>& Array::text() const {
   return *translated([&] { return &state_->tensor.strings(); });
 }
 const void* Array::checked(Element e) const {
-  if (element() != e) throw Failure(FailureKind::usage, std::string("UsageError: array ") + state_->tensor.type_text() + ": expected elements of type " + name_of(e) + ", found " + name_of(element()) + ".");
+  if (element() != e)
+    throw Failure(FailureKind::usage, std::string("UsageError: array ") + state_->tensor.type_text() + ": expected elements of type " + name_of(e) +
+                                          ", found " + name_of(element()) + ".");
   return data();
 }
 
@@ -88,8 +94,11 @@ struct Model::State {
 Model Model::load(const std::string& path, const LoadOptions& o) {
   return translated([&] {
     auto state = std::make_shared<State>();
-    state->session = runtime::Session::load(
-        path, {.device = o.device, .threads = o.threads, .precision = o.precision, .memory_limit_bytes = o.memory_limit_bytes, .time_limit_s = o.time_limit_s});
+    state->session = runtime::Session::load(path, {.device = o.device,
+                                                   .threads = o.threads,
+                                                   .precision = o.precision,
+                                                   .memory_limit_bytes = o.memory_limit_bytes,
+                                                   .time_limit_s = o.time_limit_s});
     for (const runtime::Port& p : state->session->inputs()) state->inputs.push_back(port_of(p));
     for (const runtime::Port& p : state->session->outputs()) state->outputs.push_back(port_of(p));
     Model m;
@@ -107,7 +116,8 @@ std::vector<Array> Model::run(const std::vector<Array>& inputs) const {
     std::vector<Array> out;
     for (HostValue& v : state_->session->run(values)) {
       if (!v.is_tensor())
-        fail_unsupported("output '" + escaped(state_->outputs[out.size()].name) + "'", "an array", state_->outputs[out.size()].type, "Use the command line for sequences and maps");
+        fail_unsupported("output '" + escaped(state_->outputs[out.size()].name) + "'", "an array", state_->outputs[out.size()].type,
+                         "Use the command line for sequences and maps");
       out.push_back(Array(std::make_shared<Array::State>(Array::State{std::move(v.tensor())})));
     }
     return out;
@@ -120,7 +130,8 @@ std::map<std::string, Array> Model::run(const std::map<std::string, Array>& inpu
     for (const auto& [name, a] : inputs) values.emplace(name, a.state_->tensor);
     std::map<std::string, Array> out;
     for (auto& [name, v] : state_->session->run(values)) {
-      if (!v.is_tensor()) fail_unsupported("output '" + escaped(name) + "'", "an array", "another kind of value", "Use the command line for sequences and maps");
+      if (!v.is_tensor())
+        fail_unsupported("output '" + escaped(name) + "'", "an array", "another kind of value", "Use the command line for sequences and maps");
       out.emplace(name, Array(std::make_shared<Array::State>(Array::State{std::move(v.tensor())})));
     }
     return out;

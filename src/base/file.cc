@@ -157,7 +157,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   out->path_ = path;
   if (size >= kCopyBelow_bytes) {
     void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (data == MAP_FAILED) fail_device(escaped(path), "to map " + std::to_string(size) + " bytes", error_text(errno), "Check the limit on address space");
+    if (data == MAP_FAILED)
+      fail_device(escaped(path), "to map " + std::to_string(size) + " bytes", error_text(errno), "Check the limit on address space");
     out->slot_ = register_mapping(data, size, path);
     if (out->slot_ >= 0) {
       out->data_ = static_cast<const std::byte*>(data);
@@ -211,7 +212,8 @@ void check_mapped_files() {
   const std::lock_guard lock(mappings_mutex);
   for (size_t i = 0; i < mappings.size(); ++i)
     if (mappings[i].begin.load() != 0 && mappings[i].shrank.load())
-      fail_device(escaped(mapping_paths[i]), "the file to keep its length while in use", "that it was cut short", "Restore the file and load the model again");
+      fail_device(escaped(mapping_paths[i]), "the file to keep its length while in use", "that it was cut short",
+                  "Restore the file and load the model again");
 }
 
 std::string read_file(const std::string& path, int64_t limit_bytes) {
@@ -244,9 +246,11 @@ void write_file(const std::string& path, std::span<const std::byte> bytes) {
   const mode_t mask = ::umask(0);
   ::umask(mask);
   try {
-    if (::fchmod(fd, exists ? s.st_mode & 0777 : 0666 & ~mask) != 0) fail_device(escaped(path), "to set its mode", error_text(errno), "Name another file");
+    if (::fchmod(fd, exists ? s.st_mode & 0777 : 0666 & ~mask) != 0)
+      fail_device(escaped(path), "to set its mode", error_text(errno), "Name another file");
     write_all(fd, bytes, path);
-    if (::rename(temporary.c_str(), target.c_str()) != 0) fail_device(escaped(path), "to rename the finished file", error_text(errno), "Name another file");
+    if (::rename(temporary.c_str(), target.c_str()) != 0)
+      fail_device(escaped(path), "to rename the finished file", error_text(errno), "Name another file");
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
@@ -298,7 +302,8 @@ std::optional<std::string> find_beside(const std::string& model_path, std::strin
   for (const fs::path& folder : {given, resolved}) {
     const fs::path real = fs::canonical(folder / relative, failed);
     if (failed) continue;
-    if (!lies_under(real, given) && !lies_under(real, resolved)) fail_file(where, "external data under the model's folder", shown + ", which leads out of it", remedy);
+    if (!lies_under(real, given) && !lies_under(real, resolved))
+      fail_file(where, "external data under the model's folder", shown + ", which leads out of it", remedy);
     return real.string();
   }
   return std::nullopt;

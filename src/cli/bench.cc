@@ -112,7 +112,8 @@ int bench(const Options& o) {
   j["basis"] = "measured";
   j["precision"] = o.session.precision;
   j["threads"] = threads;
-  j["latency_ms"] = {{"min", sorted.front()}, {"p50", percentile(sorted, 0.5)}, {"p90", percentile(sorted, 0.9)}, {"p99", percentile(sorted, 0.99)}, {"mean", mean}};
+  j["latency_ms"] = {
+      {"min", sorted.front()}, {"p50", percentile(sorted, 0.5)}, {"p90", percentile(sorted, 0.9)}, {"p99", percentile(sorted, 0.99)}, {"mean", mean}};
   j["throughput_per_s"] = 1e3 / mean;
   j["iterations"] = sorted.size();
   j["input_sets"] = sets.size();
@@ -139,8 +140,9 @@ int bench(const Options& o) {
   table.row({"load", seconds_text(load_ms / 1e3)});
   table.row({"first run", seconds_text(first_ms / 1e3)});
   table.row({"peak memory", bytes_text(rss_mb * 1e6)});
-  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(*limit / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) + " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
-                                            : "not known: the graph does not tell its work"});
+  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(*limit / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) +
+                                                   " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
+                                             : "not known: the graph does not tell its work"});
   table.row({"threads, precision", std::to_string(threads) + ", " + o.session.precision});
   print(table.text());
   return 0;

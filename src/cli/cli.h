@@ -18,9 +18,9 @@ void add_format(CLI::App& verb, Format& format);
 
 // Options of every verb that loads and runs a model.
 struct Limits {
-  std::string memory = "", time = "";  // "4GiB", "30s"; empty: the machine's memory, no limit
-  int64_t memory_bytes() const;        // 0: not given
-  double time_s() const;               // 0: not given
+  std::string memory = "", time = "";      // "4GiB", "30s"; empty: the machine's memory, no limit
+  int64_t memory_bytes() const;            // 0: not given
+  double time_s() const;                   // 0: not given
   std::shared_ptr<Budget> budget() const;  // from now on
 };
 void add_limits(CLI::App& verb, Limits& limits);

@@ -26,8 +26,12 @@ std::string bash(const CLI::App& app) {
     cases += "    " + v->get_name() + ") words=\"" + joined(option_names(*v)) + "\" ;;\n";
   }
   return "_bascule() {\n  local current=\"${COMP_WORDS[COMP_CWORD]}\" words\n"
-         "  if [ \"$COMP_CWORD\" = 1 ]; then COMPREPLY=($(compgen -W \"" + verbs + " --help --version\" -- \"$current\")); return; fi\n"
-         "  case \"${COMP_WORDS[1]}\" in\n" + cases + "  esac\n"
+         "  if [ \"$COMP_CWORD\" = 1 ]; then COMPREPLY=($(compgen -W \"" +
+         verbs +
+         " --help --version\" -- \"$current\")); return; fi\n"
+         "  case \"${COMP_WORDS[1]}\" in\n" +
+         cases +
+         "  esac\n"
          "  case \"$current\" in -*) COMPREPLY=($(compgen -W \"$words\" -- \"$current\")) ;; *) COMPREPLY=($(compgen -f -- \"$current\")) ;; esac\n"
          "}\ncomplete -o filenames -F _bascule bascule\n";
 }
@@ -45,11 +49,14 @@ std::string zsh(const CLI::App& app) {
     verbs += "    '" + v->get_name() + ":" + quoted(v->get_description()) + "'\n";
     cases += "    " + v->get_name() + ") _arguments";
     for (const CLI::Option* o : v->get_options())
-      for (const std::string& name : o->get_lnames()) cases += " '--" + name + "[" + quoted(o->get_description()) + "]" + (o->get_items_expected_max() > 0 ? ":value:_files'" : "'");
+      for (const std::string& name : o->get_lnames())
+        cases += " '--" + name + "[" + quoted(o->get_description()) + "]" + (o->get_items_expected_max() > 0 ? ":value:_files'" : "'");
     cases += " '*:file:_files' ;;\n";
   }
-  return "#compdef bascule\n_bascule() {\n  local -a verbs\n  verbs=(\n" + verbs + "  )\n  if (( CURRENT == 2 )); then _describe verb verbs; return; fi\n"
-         "  local verb=$words[2]\n  shift words\n  (( CURRENT-- ))\n  case $verb in\n" + cases + "  esac\n}\ncompdef _bascule bascule\n";
+  return "#compdef bascule\n_bascule() {\n  local -a verbs\n  verbs=(\n" + verbs +
+         "  )\n  if (( CURRENT == 2 )); then _describe verb verbs; return; fi\n"
+         "  local verb=$words[2]\n  shift words\n  (( CURRENT-- ))\n  case $verb in\n" +
+         cases + "  esac\n}\ncompdef _bascule bascule\n";
 }
 
 std::string fish(const CLI::App& app) {
@@ -58,8 +65,8 @@ std::string fish(const CLI::App& app) {
     out += "complete -c bascule -n __fish_use_subcommand -a " + v->get_name() + " -d '" + quoted(v->get_description()) + "'\n";
     for (const CLI::Option* o : v->get_options())
       for (const std::string& name : o->get_lnames())
-        out += "complete -c bascule -n '__fish_seen_subcommand_from " + v->get_name() + "' -l " + name + (o->get_items_expected_max() > 0 ? " -r" : "") + " -d '" +
-               quoted(o->get_description()) + "'\n";
+        out += "complete -c bascule -n '__fish_seen_subcommand_from " + v->get_name() + "' -l " + name +
+               (o->get_items_expected_max() > 0 ? " -r" : "") + " -d '" + quoted(o->get_description()) + "'\n";
   }
   return out;
 }

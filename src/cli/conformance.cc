@@ -1,4 +1,6 @@
 // cli/conformance.cc — `bascule conformance`: runs published cases in worker processes, so that a crash fails one case and not the run.
+#include "runtime/conformance.h"
+
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -12,7 +14,6 @@
 
 #include "base/error.h"
 #include "cli/cli.h"
-#include "runtime/conformance.h"
 
 namespace bascule::cli {
 namespace {
@@ -53,7 +54,8 @@ void write_whole(int fd, const void* data, size_t size) {
   size_t index = 0;
   while (::read(in, &index, sizeof index) == sizeof index && index < cases.size()) {
     ordered_json list = ordered_json::array();
-    const runtime::Options options{.device = o.device, .threads = 1, .memory_limit_bytes = o.limits.memory_bytes(), .time_limit_s = o.limits.time_s()};
+    const runtime::Options options{
+        .device = o.device, .threads = 1, .memory_limit_bytes = o.limits.memory_bytes(), .time_limit_s = o.limits.time_s()};
     for (const CaseResult& r : runtime::run_case(cases[index], options)) list.push_back({r.suite, r.name, r.result, r.seconds, r.message});
     const std::string line = list.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
     write_whole(out, line.data(), line.size());
@@ -136,9 +138,11 @@ std::vector<CaseResult> run_all(const std::vector<ConformanceCase>& cases, const
         int status = 0;
         if (stuck) ::kill(w.pid, SIGKILL);
         end_worker(w, status);
-        results[w.index] = {{c.suite, c.name, "fail", seconds,
-                             stuck ? "InternalError: did not end within " + fixed(seconds, 0) + " s"
-                                   : "InternalError: the process ended (" + (WIFSIGNALED(status) ? std::string(strsignal(WTERMSIG(status))) : "exit " + std::to_string(WEXITSTATUS(status))) + ")"}};
+        results[w.index] = {
+            {c.suite, c.name, "fail", seconds,
+             stuck ? "InternalError: did not end within " + fixed(seconds, 0) + " s"
+                   : "InternalError: the process ended (" +
+                         (WIFSIGNALED(status) ? std::string(strsignal(WTERMSIG(status))) : "exit " + std::to_string(WEXITSTATUS(status))) + ")"}};
       } else {
         for (const auto& r : ordered_json::parse(w.received)) results[w.index].push_back({r[0], r[1], r[2], r[3], r[4]});
       }
@@ -161,7 +165,9 @@ std::vector<CaseResult> run_all(const std::vector<ConformanceCase>& cases, const
 // The first problem of a message; JSON holds all of them.
 std::string first_line(const std::string& message) {
   const size_t end = message.find('\n');
-  return end == std::string::npos ? message : message.substr(0, end) + " (+" + std::to_string(std::count(message.begin() + static_cast<ptrdiff_t>(end), message.end(), '\n')) + " more)";
+  return end == std::string::npos ? message
+                                  : message.substr(0, end) + " (+" +
+                                        std::to_string(std::count(message.begin() + static_cast<ptrdiff_t>(end), message.end(), '\n')) + " more)";
 }
 
 int conformance(const Options& o) {
@@ -193,8 +199,10 @@ int conformance(const Options& o) {
     const bool color = colors(1);
     for (const CaseResult& r : results)
       if (o.verbose || r.result == "fail")
-        print((r.result == "fail" ? red("fail", color) : r.result == "pass" ? green("pass", color) : "skip") + "  " + escaped(r.suite) + "/" + escaped(r.name) +
-              (r.message.empty() ? "" : "  " + first_line(r.message)) + "\n");
+        print((r.result == "fail"   ? red("fail", color)
+               : r.result == "pass" ? green("pass", color)
+                                    : "skip") +
+              "  " + escaped(r.suite) + "/" + escaped(r.name) + (r.message.empty() ? "" : "  " + first_line(r.message)) + "\n");
     Table table({"suite", "pass", "fail", "skip", "seconds"});
     std::map<std::string, int> sums;
     double all_seconds = 0;
@@ -203,7 +211,8 @@ int conformance(const Options& o) {
       for (const auto& [result, n] : c) sums[result] += n;
       all_seconds += seconds[suite];
     }
-    if (counts.size() > 1) table.row({"all", std::to_string(sums["pass"]), std::to_string(sums["fail"]), std::to_string(sums["skip"]), fixed(all_seconds, 1)});
+    if (counts.size() > 1)
+      table.row({"all", std::to_string(sums["pass"]), std::to_string(sums["fail"]), std::to_string(sums["skip"]), fixed(all_seconds, 1)});
     print(table.text());
   }
   return failed == 0 ? 0 : 1;
@@ -222,7 +231,9 @@ void add_conformance(CLI::App& app, Action& action) {
   verb->add_flag("--verbose", o->verbose, "Print passed and skipped cases too");
   add_format(*verb, o->format);
   add_limits(*verb, o->limits);
-  verb->footer("Examples:\n  bascule conformance onnx-tests --filter 'node/test_conv*'\n  bascule conformance stablehlo-tests --format json\nExits with 1 when a case fails.");
+  verb->footer(
+      "Examples:\n  bascule conformance onnx-tests --filter 'node/test_conv*'\n  bascule conformance stablehlo-tests --format json\nExits with 1 "
+      "when a case fails.");
   verb->callback([&action, o] { action = [o] { return conformance(*o); }; });
 }
 

@@ -45,8 +45,8 @@ HostValue::Kind host_kind(const Type& t) {
 }
 
 // The value of a port from arrays named NAME, or NAME[0], NAME[1] ... (parts of a sequence or optional), NAME.keys and NAME.values (a map).
-std::optional<HostValue> from_arrays(const std::map<std::string, const Array*>& arrays, const std::string& name, const Type& type, const std::string& where,
-                                     std::set<std::string>& used) {
+std::optional<HostValue> from_arrays(const std::map<std::string, const Array*>& arrays, const std::string& name, const Type& type,
+                                     const std::string& where, std::set<std::string>& used) {
   const auto find = [&](const std::string& n) -> const Array* {
     const auto it = arrays.find(n);
     if (it == arrays.end()) return nullptr;
@@ -66,7 +66,8 @@ std::optional<HostValue> from_arrays(const std::map<std::string, const Array*>& 
   }
   if (type.elements.empty()) return std::nullopt;
   HostValues items;
-  while (auto item = from_arrays(arrays, name + "[" + std::to_string(items.size()) + "]", type.elements[0], where, used)) items.push_back(std::move(*item));
+  while (auto item = from_arrays(arrays, name + "[" + std::to_string(items.size()) + "]", type.elements[0], where, used))
+    items.push_back(std::move(*item));
   if (type.kind == Type::Kind::sequence) return items.empty() ? std::nullopt : std::optional(HostValue::sequence(std::move(items)));
   if (items.size() == 1) return HostValue::optional(std::move(items[0]));
   auto plain = from_arrays(arrays, name, type.elements[0], where, used);
@@ -75,7 +76,8 @@ std::optional<HostValue> from_arrays(const std::map<std::string, const Array*>& 
 
 // Arrays of an .npz by name. With prefixes "in:" and "out:" only those with `prefix` count; without any, all do.
 std::map<std::string, const Array*> by_name(const std::vector<Array>& arrays, const std::string& prefix) {
-  const bool prefixed = std::any_of(arrays.begin(), arrays.end(), [](const Array& a) { return a.name.starts_with("in:") || a.name.starts_with("out:"); });
+  const bool prefixed =
+      std::any_of(arrays.begin(), arrays.end(), [](const Array& a) { return a.name.starts_with("in:") || a.name.starts_with("out:"); });
   std::map<std::string, const Array*> out;
   for (const Array& a : arrays) {
     if (!prefixed) out[a.name] = &a;
@@ -96,13 +98,15 @@ std::vector<double> resampled(const std::vector<double>& x, int64_t outer, int64
   const double ratio = static_cast<double>(from) / static_cast<double>(to), reach = std::max(1.0, ratio);
   for (int64_t i = 0; i < to; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * ratio - 0.5;
-    const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(std::ceil(center - reach))), last = std::min(from - 1, static_cast<int64_t>(std::floor(center + reach)));
+    const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(std::ceil(center - reach))),
+                  last = std::min(from - 1, static_cast<int64_t>(std::floor(center + reach)));
     double sum = 0;
     for (int64_t k = first; k <= last; ++k) sum += std::max(0.0, 1 - std::abs(static_cast<double>(k) - center) / reach);
     for (int64_t k = first; k <= last; ++k) {
       const double weight = std::max(0.0, 1 - std::abs(static_cast<double>(k) - center) / reach) / sum;
       for (int64_t o = 0; o < outer; ++o)
-        for (int64_t n = 0; n < inner; ++n) y[static_cast<size_t>((o * to + i) * inner + n)] += weight * x[static_cast<size_t>((o * from + k) * inner + n)];
+        for (int64_t n = 0; n < inner; ++n)
+          y[static_cast<size_t>((o * to + i) * inner + n)] += weight * x[static_cast<size_t>((o * from + k) * inner + n)];
     }
   }
   return y;
@@ -114,15 +118,15 @@ Tensor picture(const std::string& path, const Port& port, const InputOptions& o)
   const media::Image image = media::decode_image(bytes_of(read_file(path, int64_t{1} << 30)), format);
   const bool first = o.layout == "nchw" || o.layout == "chw", batch = o.layout.size() == 4;
   const Type& t = port.type;
-  if (!t.ranked || t.rank() != o.layout.size())
-    fail_usage(where, t.text(), "layout " + o.layout, "Choose --layout nchw, nhwc, chw or hwc");
+  if (!t.ranked || t.rank() != o.layout.size()) fail_usage(where, t.text(), "layout " + o.layout, "Choose --layout nchw, nhwc, chw or hwc");
   const size_t c_axis = (batch ? 1 : 0) + (first ? 0 : 2), h_axis = (batch ? 1 : 0) + (first ? 1 : 0), w_axis = h_axis + 1;
   int64_t h = image.height, w = image.width;
   const int64_t want_h = t.dims[h_axis].constant().value_or(h), want_w = t.dims[w_axis].constant().value_or(w);
   if (t.dims[c_axis].constant().value_or(image.channels) != image.channels)
     fail_usage(where, t.text(), std::to_string(image.channels) + " channels", "Choose --pixels rgb, bgr or gray, and --layout");
   if ((want_h != h || want_w != w) && !o.resize)
-    fail_usage(where, std::to_string(want_h) + " x " + std::to_string(want_w) + " pixels", std::to_string(h) + " x " + std::to_string(w), "Give --resize, or scale the picture");
+    fail_usage(where, std::to_string(want_h) + " x " + std::to_string(want_w) + " pixels", std::to_string(h) + " x " + std::to_string(w),
+               "Give --resize, or scale the picture");
   std::vector<double> x(image.pixels.begin(), image.pixels.end());
   const int64_t c = image.channels;
   x = resampled(x, h, w, want_w, c);
@@ -132,7 +136,9 @@ Tensor picture(const std::string& path, const Port& port, const InputOptions& o)
   for (const auto* list : {&o.mean, &o.std})
     if (!list->empty() && list->size() != 1 && list->size() != static_cast<size_t>(c))
       fail_usage(where, "1 or " + std::to_string(c) + " values in --mean and --std", std::to_string(list->size()), "Separate them by commas");
-  const auto of = [&](const std::vector<double>& list, int64_t k, double fallback) { return list.empty() ? fallback : list[list.size() == 1 ? 0 : static_cast<size_t>(k)]; };
+  const auto of = [&](const std::vector<double>& list, int64_t k, double fallback) {
+    return list.empty() ? fallback : list[list.size() == 1 ? 0 : static_cast<size_t>(k)];
+  };
   std::vector<int64_t> dims = first ? std::vector<int64_t>{c, h, w} : std::vector<int64_t>{h, w, c};
   if (batch) dims.insert(dims.begin(), 1);
   Tensor out(t.dtype, dims);
@@ -155,7 +161,8 @@ Tensor sound(const std::string& path, const Port& port, const InputOptions& o) {
   const media::Sound s = media::decode_sound(bytes_of(read_file(path, int64_t{1} << 31)));
   if (o.rate_hz && s.rate_hz != o.rate_hz)
     fail_usage(where, std::to_string(o.rate_hz) + " Hz", std::to_string(s.rate_hz) + " Hz", "Resample the file; Bascule does not guess a filter");
-  if (!is_float(port.type.dtype) && port.type.dtype != DType::i16) fail_usage(where, port.type.text(), "samples (float, or i16)", "Name another input");
+  if (!is_float(port.type.dtype) && port.type.dtype != DType::i16)
+    fail_usage(where, port.type.text(), "samples (float, or i16)", "Name another input");
   std::vector<int64_t> dims(std::max<size_t>(1, port.type.rank()), 1);
   dims.back() = s.frames;
   Tensor out(port.type.dtype, dims);
@@ -194,7 +201,9 @@ HostValue from_file(const std::string& path, const Port& port, const InputOption
     Tensor value = runtime::typed(runtime::read_npy(path), t, shown(path) + " for input " + shown(port.name));
     return port.type.kind == Type::Kind::optional ? HostValue::optional(std::move(value)) : HostValue(std::move(value));
   }
-  if (!port.type.is_tensor()) fail_usage("input " + shown(port.name), "an .npz or .pb for " + port.type.text(), shown(path), "Give its parts as NAME[0], NAME[1] ... in an .npz");
+  if (!port.type.is_tensor())
+    fail_usage("input " + shown(port.name), "an .npz or .pb for " + port.type.text(), shown(path),
+               "Give its parts as NAME[0], NAME[1] ... in an .npz");
   if (kPictures.contains(e)) return picture(path, port, o);
   if (kSounds.contains(e)) return sound(path, port, o);
   if (e == ".txt") return text(path, port);
@@ -249,7 +258,8 @@ std::vector<int64_t> parse_dims(std::string_view s, const std::string& where) {
 }  // namespace
 
 void add_inputs(CLI::App& verb, InputOptions& o) {
-  verb.add_option("--input", o.files, "Inputs: x.npz, or [NAME=]FILE with .npy, .pb, a picture, a sound, .txt (its bytes), or a folder test_data_set_K")
+  verb.add_option("--input", o.files,
+                  "Inputs: x.npz, or [NAME=]FILE with .npy, .pb, a picture, a sound, .txt (its bytes), or a folder test_data_set_K")
       ->type_name("FILE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -362,7 +372,8 @@ HostValues make_inputs(const std::vector<Port>& ports, const InputOptions& o, co
     } else if (given != shapes.inputs.end()) {
       out.push_back(generated(p.type.dtype, given->second, seed_of(o.seed, p.name)));
     } else {
-      if (!p.type.ranked) fail_usage("input " + shown(p.name), "its shape, since the model does not tell its rank", "none", "Give --shape " + escaped(p.name) + "=...");
+      if (!p.type.ranked)
+        fail_usage("input " + shown(p.name), "its shape, since the model does not tell its rank", "none", "Give --shape " + escaped(p.name) + "=...");
       std::vector<int64_t> dims;
       for (const Dim& d : p.type.dims) {
         std::set<std::string> of_dim;
@@ -386,7 +397,8 @@ std::map<size_t, HostValue> read_expected(const std::string& path, const std::ve
   std::map<size_t, HostValue> out;
   if (is_directory(path)) {
     for (size_t i = 0; i < ports.size(); ++i)
-      if (const std::string file = path + "/output_" + std::to_string(i) + ".pb"; is_regular_file(file)) out[i] = onnx::read_value_pb(file, host_kind(ports[i].type));
+      if (const std::string file = path + "/output_" + std::to_string(i) + ".pb"; is_regular_file(file))
+        out[i] = onnx::read_value_pb(file, host_kind(ports[i].type));
   } else if (extension_of(path) == ".npz") {
     const std::vector<Array> arrays = runtime::read_npz(path);
     const auto named = by_name(arrays, "out:");
@@ -398,7 +410,9 @@ std::map<size_t, HostValue> read_expected(const std::string& path, const std::ve
   } else if (ports.size() == 1) {
     out[0] = from_file(path, ports[0], InputOptions{});
   }
-  if (out.empty()) fail_usage("--expected " + shown(path), "a value for one of the outputs " + port_list(ports), "none", "Name the arrays as the outputs, or \"out:NAME\"");
+  if (out.empty())
+    fail_usage("--expected " + shown(path), "a value for one of the outputs " + port_list(ports), "none",
+               "Name the arrays as the outputs, or \"out:NAME\"");
   return out;
 }
 

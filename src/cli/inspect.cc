@@ -101,7 +101,8 @@ int inspect(const Options& o) {
   for (const auto& [name, size] : symbols) at += (at.empty() ? "" : ", ") + escaped(name) + "=" + std::to_string(size);
   for (const std::string& name : free) at += (at.empty() ? "" : ", ") + escaped(name) + "=1";
   facts.row({"one run", at.empty() ? "" : "for " + at});
-  facts.row({"  FLOPs", count_text(s.work.flops()) + "  (multiply-adds " + count_text(s.work.multiply_adds) + ", transcendentals " + count_text(s.work.transcendentals) + ")"});
+  facts.row({"  FLOPs", count_text(s.work.flops()) + "  (multiply-adds " + count_text(s.work.multiply_adds) + ", transcendentals " +
+                            count_text(s.work.transcendentals) + ")"});
   facts.row({"  bytes", bytes_text(bytes) + "  (operands and results of each operator, once each)"});
   facts.row({"  peak memory", bytes_text(static_cast<double>(s.peak_activation_bytes)) + "  (activations)"});
   facts.row({"unsupported", "none"});
@@ -122,8 +123,10 @@ void add_inspect(CLI::App& app, Action& action) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   verb->add_flag("--graph", o->graph, "Print the graph's text form instead (constants over 64 elements are left out)");
-  verb->add_option("--after", o->after, "Show the model after this pass, or after the pipeline \"optimize\"")->type_name("PASS")->expected(1)->multi_option_policy(
-      CLI::MultiOptionPolicy::TakeAll);
+  verb->add_option("--after", o->after, "Show the model after this pass, or after the pipeline \"optimize\"")
+      ->type_name("PASS")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   add_format(*verb, o->format);
   add_limits(*verb, o->limits);
   verb->footer("Examples:\n  bascule inspect model.onnx --shape batch=8,seq=128\n  bascule inspect model.onnx --graph --after optimize");

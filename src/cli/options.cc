@@ -15,7 +15,9 @@ double Limits::time_s() const { return time.empty() ? 0 : parse_seconds(time, "-
 std::shared_ptr<Budget> Limits::budget() const {
   auto b = std::make_shared<Budget>();
   b->limit_bytes = memory_bytes() ? memory_bytes() : machine_memory_bytes();
-  if (time_s() > 0) b->deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(time_s()));
+  if (time_s() > 0)
+    b->deadline =
+        std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(time_s()));
   return b;
 }
 

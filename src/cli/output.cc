@@ -26,7 +26,9 @@ size_t width(std::string_view s) {
   return n;
 }
 
-bool is_number(std::string_view s) { return !s.empty() && (std::string_view("0123456789-+.").find(s[0]) != std::string_view::npos) && s.find(',') == std::string_view::npos; }
+bool is_number(std::string_view s) {
+  return !s.empty() && (std::string_view("0123456789-+.").find(s[0]) != std::string_view::npos) && s.find(',') == std::string_view::npos;
+}
 
 std::string scaled(double x, double step, const std::vector<const char*>& units) {
   size_t i = 0;
@@ -137,8 +139,20 @@ void Progress::update(double done, double total, std::string_view what) {
 
 int64_t parse_bytes(const std::string& text, std::string_view option) {
   return static_cast<int64_t>(parse_quantity(text, option,
-                                             {{"", 1}, {"B", 1}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}, {"kB", 1e3}, {"KB", 1e3},
-                                              {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"K", 1024.0}, {"M", 1048576.0}, {"G", 1073741824.0}},
+                                             {{"", 1},
+                                              {"B", 1},
+                                              {"KiB", 1024.0},
+                                              {"MiB", 1048576.0},
+                                              {"GiB", 1073741824.0},
+                                              {"TiB", 1099511627776.0},
+                                              {"kB", 1e3},
+                                              {"KB", 1e3},
+                                              {"MB", 1e6},
+                                              {"GB", 1e9},
+                                              {"TB", 1e12},
+                                              {"K", 1024.0},
+                                              {"M", 1048576.0},
+                                              {"G", 1073741824.0}},
                                              "4GiB or 512MB"));
 }
 double parse_seconds(const std::string& text, std::string_view option) {

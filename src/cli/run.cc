@@ -35,7 +35,8 @@ std::string rule_text(const Tolerance& t) {
 
 int run(const Options& o) {
   using Clock = std::chrono::steady_clock;
-  if (o.expected.empty() && (o.rtol >= 0 || o.atol >= 0 || o.tolerance >= 0)) fail_usage("--rtol, --atol, --tolerance", "--expected FILE with them", "none", "");
+  if (o.expected.empty() && (o.rtol >= 0 || o.atol >= 0 || o.tolerance >= 0))
+    fail_usage("--rtol, --atol, --tolerance", "--expected FILE with them", "none", "");
   const auto start = Clock::now();
   const auto session = runtime::Session::load(o.session.model, o.session.options());
   const auto loaded = Clock::now();
@@ -53,7 +54,8 @@ int run(const Options& o) {
   json["load_ms"] = load_s * 1e3;
   json["run_ms"] = run_s * 1e3;
   json["outputs"] = ordered_json::array();
-  Table table(o.expected.empty() ? std::vector<std::string>{"output", "type", "values"} : std::vector<std::string>{"output", "type", "error", "result"});
+  Table table(o.expected.empty() ? std::vector<std::string>{"output", "type", "values"}
+                                 : std::vector<std::string>{"output", "type", "error", "result"});
   const Tolerance tolerance = tolerance_of(o);
   std::map<size_t, HostValue> expected;
   if (!o.expected.empty()) expected = read_expected(o.expected, ports);
@@ -101,10 +103,14 @@ void add_run(CLI::App& app, Action& action) {
   add_session(*verb, o->session);
   add_inputs(*verb, o->inputs);
   verb->add_option("--output", o->output, "Write the outputs to y.npz (or the only one to y.npy)")->type_name("FILE");
-  verb->add_option("--expected", o->expected, "Compare with e.npz (arrays NAME or out:NAME), .npy, .pb or a folder test_data_set_K; exit 1 on mismatch")->type_name("FILE");
+  verb->add_option("--expected", o->expected,
+                   "Compare with e.npz (arrays NAME or out:NAME), .npy, .pb or a folder test_data_set_K; exit 1 on mismatch")
+      ->type_name("FILE");
   verb->add_option("--rtol", o->rtol, "Compare elementwise: |got-want| <= atol + rtol |want|")->check(CLI::NonNegativeNumber)->type_name("R");
   verb->add_option("--atol", o->atol, "See --rtol")->check(CLI::NonNegativeNumber)->type_name("A");
-  verb->add_option("--tolerance", o->tolerance, "Limit of max|got-want| / max|want| (default: 2e-3; f16 2e-2; bf16 1e-1)")->check(CLI::NonNegativeNumber)->type_name("T");
+  verb->add_option("--tolerance", o->tolerance, "Limit of max|got-want| / max|want| (default: 2e-3; f16 2e-2; bf16 1e-1)")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("T");
   add_format(*verb, o->format);
   verb->footer(
       "Examples:\n"

@@ -14,8 +14,11 @@ runtime::Options SessionOptions::options() const {
 void add_session(CLI::App& verb, SessionOptions& o) {
   verb.add_option("MODEL", o.model, "An ONNX model or StableHLO text (.mlir)")->required();
   verb.add_option("--device", o.device, "Device that runs it (default: cpu)")->type_name("NAME");
-  verb.add_option("--threads", o.threads, "Threads (default: all that the process may use); the answer is the same for any number")->check(CLI::Range(0, 4096))->type_name("N");
-  verb.add_option("--precision", o.precision, "f32 (default), bf16 or f16: what products may be rounded to")->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  verb.add_option("--threads", o.threads, "Threads (default: all that the process may use); the answer is the same for any number")
+      ->check(CLI::Range(0, 4096))
+      ->type_name("N");
+  verb.add_option("--precision", o.precision, "f32 (default), bf16 or f16: what products may be rounded to")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   add_limits(verb, o.limits);
 }
 
@@ -24,7 +27,8 @@ void note_fallbacks(const runtime::Session& session) {
   std::map<std::pair<std::string, std::string>, std::vector<std::string>> groups;
   for (const device::Fallback& f : session.fallbacks()) groups[{f.node.substr(0, f.node.find(' ')), f.reason}].push_back(f.node);
   for (const auto& [key, nodes] : groups)
-    note(std::to_string(nodes.size()) + " " + safe(key.first) + " ran on the host by reference (" + safe(key.second) + "), the first: " + safe(nodes[0]));
+    note(std::to_string(nodes.size()) + " " + safe(key.first) + " ran on the host by reference (" + safe(key.second) +
+         "), the first: " + safe(nodes[0]));
 }
 
 }  // namespace bascule::cli

@@ -16,13 +16,16 @@ using nlohmann::ordered_json;
 
 std::string element_text(const Tensor& t, int64_t i) {
   if (is_string(t.dtype())) return "'" + escaped(t.strings()[static_cast<size_t>(i)]) + "'";
-  if (is_complex(t.dtype())) return shortest(t.complex(i).real()) + (std::signbit(t.complex(i).imag()) ? "" : "+") + shortest(t.complex(i).imag()) + "i";
+  if (is_complex(t.dtype()))
+    return shortest(t.complex(i).real()) + (std::signbit(t.complex(i).imag()) ? "" : "+") + shortest(t.complex(i).imag()) + "i";
   if (is_bool(t.dtype())) return t.integer(i) ? "true" : "false";
   if (t.dtype() == DType::u64) return std::to_string(static_cast<uint64_t>(t.integer(i)));
   return is_float(t.dtype()) ? shortest(t.number(i)) : std::to_string(t.integer(i));
 }
 
-ordered_json number_json(double x) { return std::isfinite(x) ? ordered_json(x) : ordered_json(std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity"); }
+ordered_json number_json(double x) {
+  return std::isfinite(x) ? ordered_json(x) : ordered_json(std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity");
+}
 
 ordered_json element_json(const Tensor& t, int64_t i) {
   if (is_string(t.dtype())) return t.strings()[static_cast<size_t>(i)];
@@ -58,7 +61,8 @@ std::string summary_text(const HostValue& v) {
     high = std::max(high, x);
     sum += x;
   }
-  text += "  (min " + shortest(low) + ", max " + shortest(high) + ", mean " + shortest(sum / static_cast<double>(std::max<int64_t>(1, t.elements() - nan)));
+  text += "  (min " + shortest(low) + ", max " + shortest(high) + ", mean " +
+          shortest(sum / static_cast<double>(std::max<int64_t>(1, t.elements() - nan)));
   return text + (nan ? ", NaN " + std::to_string(nan) : "") + ")";
 }
 

@@ -49,7 +49,8 @@ class Walk {
     if (control_) s_.notes.push_back(std::to_string(control_) + " control operators: each branch and one iteration of each loop are counted");
     if (specialized_) s_.notes.push_back(std::to_string(specialized_) + " parts depend on values of the run; their work is not counted");
     if (unsized_) s_.notes.push_back(std::to_string(unsized_) + " values have sizes that only a run can tell; their bytes are not counted");
-    if (s_.absent_parameters) s_.notes.push_back(std::to_string(s_.absent_parameters) + " parameters stand in a file that is not there; the model can be inspected, not run");
+    if (s_.absent_parameters)
+      s_.notes.push_back(std::to_string(s_.absent_parameters) + " parameters stand in a file that is not there; the model can be inspected, not run");
   }
 
  private:

@@ -64,7 +64,8 @@ Loop best_loop() {
 
 // Runs work() again and again on all threads for a while; the sum of what the calls return, per second. The best of five windows: what
 // else runs on the machine can only make one slower.
-template <class Work> double rate(int threads, const Work& work) {
+template <class Work>
+double rate(int threads, const Work& work) {
   constexpr auto kWindow = std::chrono::milliseconds(30);
   double best = 0;
   for (int window = 0; window < 5; ++window) {

@@ -53,8 +53,8 @@ struct Raw {
 void reserve(Raw& raw, int64_t height, int64_t width, int64_t channels, const char* format) {
   if (height <= 0 || width <= 0) broken(format, "no pixels");
   if (width > kMaxPixels / height)
-    fail_capacity(std::string(format) + " picture", "at most " + std::to_string(kMaxPixels) + " pixels", std::to_string(width) + " x " + std::to_string(height),
-                  "Scale the picture down");
+    fail_capacity(std::string(format) + " picture", "at most " + std::to_string(kMaxPixels) + " pixels",
+                  std::to_string(width) + " x " + std::to_string(height), "Scale the picture down");
   check_room(height * width * (channels + 4), "decoded picture");
   raw.height = height;
   raw.width = width;
@@ -210,7 +210,8 @@ Raw decode_webp(Bytes file) {
   if (features.has_animation) fail_unsupported("WebP picture", "one still picture", "an animation", "Save one of its frames");
   Raw raw;
   reserve(raw, features.height, features.width, 3, "WebP");
-  if (!WebPDecodeRGBInto(data, file.size(), raw.samples.data(), raw.samples.size(), static_cast<int>(raw.width * 3))) broken("WebP", "pixels that do not read");
+  if (!WebPDecodeRGBInto(data, file.size(), raw.samples.data(), raw.samples.size(), static_cast<int>(raw.width * 3)))
+    broken("WebP", "pixels that do not read");
   return raw;
 }
 
@@ -245,7 +246,8 @@ Raw decode_tiff(Bytes file) {
   TIFFOpenOptionsSetErrorHandlerExtR(options.get(), tiff_quiet, nullptr);
   TIFFOpenOptionsSetWarningHandlerExtR(options.get(), tiff_quiet, nullptr);
   const std::unique_ptr<TIFF, void (*)(TIFF*)> tiff(
-      TIFFClientOpenExt("picture", "rm", &source, tiff_read, tiff_write, tiff_seek, tiff_close, tiff_size, nullptr, nullptr, options.get()), TIFFClose);
+      TIFFClientOpenExt("picture", "rm", &source, tiff_read, tiff_write, tiff_seek, tiff_close, tiff_size, nullptr, nullptr, options.get()),
+      TIFFClose);
   if (!tiff) broken("TIFF", "a header that does not read");
   uint32_t width = 0, height = 0;
   TIFFGetField(tiff.get(), TIFFTAG_IMAGEWIDTH, &width);
@@ -254,7 +256,8 @@ Raw decode_tiff(Bytes file) {
   TIFFGetField(tiff.get(), TIFFTAG_PHOTOMETRIC, &photometric);
   TIFFGetFieldDefaulted(tiff.get(), TIFFTAG_BITSPERSAMPLE, &bits);
   char reason[1024] = {};
-  if (!TIFFRGBAImageOK(tiff.get(), reason)) fail_unsupported("TIFF picture", "8- or 16-bit gray, palette, RGB, CMYK or YCbCr samples", escaped(reason), "Convert it to PNG");
+  if (!TIFFRGBAImageOK(tiff.get(), reason))
+    fail_unsupported("TIFF picture", "8- or 16-bit gray, palette, RGB, CMYK or YCbCr samples", escaped(reason), "Convert it to PNG");
   const bool gray = photometric == PHOTOMETRIC_MINISBLACK || photometric == PHOTOMETRIC_MINISWHITE;
   Raw raw;
   reserve(raw, height, width, gray ? 1 : 3, "TIFF");
@@ -334,7 +337,8 @@ Raw decode_jp2(Bytes file, OPJ_CODEC_FORMAT format) {
   Raw raw;
   reserve(raw, static_cast<int64_t>(image->y1) - image->y0, static_cast<int64_t>(image->x1) - image->x0, components, "JPEG 2000");
   check_room(raw.height * raw.width * components * 8, "decoded picture");  // its own copy is of 32-bit samples, with wavelet scratch
-  if (!opj_decode(codec.get(), stream.get(), image.get()) || !opj_end_decompress(codec.get(), stream.get())) broken("JPEG 2000", "pixels that do not read");
+  if (!opj_decode(codec.get(), stream.get(), image.get()) || !opj_end_decompress(codec.get(), stream.get()))
+    broken("JPEG 2000", "pixels that do not read");
   for (int64_t k = 0; k < components; ++k) {
     const opj_image_comp_t& c = image->comps[k];
     if (!c.data || c.dx < 1 || c.dy < 1 || c.prec < 1 || c.prec > 16 || c.w < 1 || c.h < 1) broken("JPEG 2000", "a component without samples");
@@ -371,7 +375,8 @@ Raw decode_any(Bytes file) {
   if (starts("\xFF\x4F\xFF\x51"sv)) return decode_jp2(file, OPJ_CODEC_J2K);
   if (starts("BM"sv)) return decode_stb(file, "BMP");
   if (starts("P5"sv) || starts("P6"sv)) return decode_stb(file, "PNM");
-  fail_file("picture", "JPEG, PNG, BMP, PNM (P5, P6), WebP, TIFF or JPEG 2000", "first bytes '" + escaped(head.substr(0, 8)) + "'", "Convert it to PNG");
+  fail_file("picture", "JPEG, PNG, BMP, PNM (P5, P6), WebP, TIFF or JPEG 2000", "first bytes '" + escaped(head.substr(0, 8)) + "'",
+            "Convert it to PNG");
 }
 
 uint8_t luma(uint8_t r, uint8_t g, uint8_t b) { return static_cast<uint8_t>((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16); }

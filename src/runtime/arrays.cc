@@ -126,11 +126,11 @@ class HeaderParser {
 // How one element lies in the file.
 struct Element {
   DType type = DType::f32;
-  int opaque_bytes = 0;     // 1 or 2: bytes without a type
-  int64_t item_bytes = 0;   // in the file
-  int64_t swap_bytes = 0;   // big endian: reverse groups of so many bytes
-  bool unpacked = false;    // one byte each in the file, packed in the tensor
-  char string_kind = 0;     // 'U' or 'S'
+  int opaque_bytes = 0;    // 1 or 2: bytes without a type
+  int64_t item_bytes = 0;  // in the file
+  int64_t swap_bytes = 0;  // big endian: reverse groups of so many bytes
+  bool unpacked = false;   // one byte each in the file, packed in the tensor
+  char string_kind = 0;    // 'U' or 'S'
 };
 
 struct FileType {
@@ -139,8 +139,9 @@ struct FileType {
   DType type;
 };
 constexpr FileType kFileTypes[] = {
-    {'b', 1, DType::i1},  {'i', 1, DType::i8},  {'i', 2, DType::i16}, {'i', 4, DType::i32}, {'i', 8, DType::i64}, {'u', 1, DType::u8},   {'u', 2, DType::u16},
-    {'u', 4, DType::u32}, {'u', 8, DType::u64}, {'f', 2, DType::f16}, {'f', 4, DType::f32}, {'f', 8, DType::f64}, {'c', 8, DType::c64}, {'c', 16, DType::c128},
+    {'b', 1, DType::i1},  {'i', 1, DType::i8},  {'i', 2, DType::i16}, {'i', 4, DType::i32},   {'i', 8, DType::i64},
+    {'u', 1, DType::u8},  {'u', 2, DType::u16}, {'u', 4, DType::u32}, {'u', 8, DType::u64},   {'f', 2, DType::f16},
+    {'f', 4, DType::f32}, {'f', 8, DType::f64}, {'c', 8, DType::c64}, {'c', 16, DType::c128},
 };
 struct NamedType {
   std::string_view name;  // of ml_dtypes
@@ -184,16 +185,22 @@ Element element_of(const std::string& descr, const std::string& where) {
   const std::string_view rest = std::string_view(descr).substr(marked ? 1 : 0);
   const char kind = rest.empty() ? '\0' : rest[0];
   int64_t size = 0;
-  const bool sized = !rest.empty() && std::from_chars(rest.data() + 1, rest.data() + rest.size(), size).ptr == rest.data() + rest.size() && rest.size() > 1;
+  const bool sized =
+      !rest.empty() && std::from_chars(rest.data() + 1, rest.data() + rest.size(), size).ptr == rest.data() + rest.size() && rest.size() > 1;
   if (kind == 'O') bad_npy(where, "an array of numbers or strings", "Python objects (a pickle, which may run code when read)");
   if (sized && (kind == 'U' || kind == 'S') && size >= 0 && size <= INT32_MAX)
-    return {.type = DType::string, .item_bytes = kind == 'U' ? size * 4 : size, .swap_bytes = kind == 'U' && descr[0] == '>' ? 4 : 0, .string_kind = kind};
-  if (sized && kind == 'V' && (size == 1 || size == 2)) return {.type = size == 1 ? DType::u8 : DType::u16, .opaque_bytes = static_cast<int>(size), .item_bytes = size};
+    return {.type = DType::string,
+            .item_bytes = kind == 'U' ? size * 4 : size,
+            .swap_bytes = kind == 'U' && descr[0] == '>' ? 4 : 0,
+            .string_kind = kind};
+  if (sized && kind == 'V' && (size == 1 || size == 2))
+    return {.type = size == 1 ? DType::u8 : DType::u16, .opaque_bytes = static_cast<int>(size), .item_bytes = size};
   if (sized && kind == 'f' && size == 1) return {.type = DType::f8e5m2, .item_bytes = 1};  // ml_dtypes' float8_e5m2 calls itself so
   for (const FileType& t : kFileTypes)
     if (sized && t.kind == kind && t.bytes == size)
       return {.type = t.type, .item_bytes = size, .swap_bytes = descr[0] == '>' && size > 1 ? (kind == 'c' ? size / 2 : size) : 0};
-  fail_unsupported(where, "elements of bool, integer, float, complex or string type", "'" + escaped(descr) + "'", "Convert the array with astype before saving it");
+  fail_unsupported(where, "elements of bool, integer, float, complex or string type", "'" + escaped(descr) + "'",
+                   "Convert the array with astype before saving it");
 }
 
 // --- Elements from file to tensor -----------------------------------------------------------------------------------------------
@@ -389,7 +396,8 @@ Tensor typed(const Array& array, DType wanted, const std::string& where) {
   const Tensor& t = array.tensor;
   if (array.opaque_bytes == 0) {
     if (t.dtype() != wanted)
-      fail_usage(where, "elements of type " + std::string(info(wanted).name), std::string(info(t.dtype()).name), "Convert the array with astype before saving it");
+      fail_usage(where, "elements of type " + std::string(info(wanted).name), std::string(info(t.dtype()).name),
+                 "Convert the array with astype before saving it");
     return t;
   }
   if (wanted == DType::string || (info(wanted).storage_bits + 7) / 8 != array.opaque_bytes)
@@ -469,7 +477,9 @@ std::vector<Array> read_npz(const std::string& path) {
       const size_t step = std::min<size_t>(static_cast<size_t>(stat.size) - before, std::max<size_t>(size_t{1} << 20, before));
       bytes.resize(before + step);
       const zip_int64_t got = zip_fread(member.get(), bytes.data() + before, step);
-      if (got <= 0) bad_npy(where, std::to_string(stat.size) + " bytes", got < 0 ? escaped(zip_file_strerror(member.get())) : "its end after " + std::to_string(before));
+      if (got <= 0)
+        bad_npy(where, std::to_string(stat.size) + " bytes",
+                got < 0 ? escaped(zip_file_strerror(member.get())) : "its end after " + std::to_string(before));
       bytes.resize(before + static_cast<size_t>(got));
     }
     char extra;
@@ -492,7 +502,8 @@ std::string npy_bytes(const Tensor& t) {
     check_room(t.elements(), "elements of a .npy");
     out.resize(start + static_cast<size_t>(t.elements()));
     for (int64_t i = 0; i < t.elements(); ++i)
-      out[start + static_cast<size_t>(i)] = static_cast<char>((static_cast<unsigned char>(t.data()[i / per_byte]) >> (i % per_byte * info(t.dtype()).storage_bits)) & mask);
+      out[start + static_cast<size_t>(i)] =
+          static_cast<char>((static_cast<unsigned char>(t.data()[i / per_byte]) >> (i % per_byte * info(t.dtype()).storage_bits)) & mask);
     return out;
   }
   check_room(t.bytes(), "elements of a .npy");

@@ -48,8 +48,8 @@ Difference compare_strings(const Tensor& got, const Tensor& want) {
     }
   if (wrong == 0) return {};
   return {false, static_cast<double>(wrong) / static_cast<double>(want.elements()),
-          std::to_string(wrong) + " of " + std::to_string(want.elements()) + " strings differ, the first at " + index_text(first, want.dims()) + ": got " +
-              element_text(got, first) + ", want " + element_text(want, first)};
+          std::to_string(wrong) + " of " + std::to_string(want.elements()) + " strings differ, the first at " + index_text(first, want.dims()) +
+              ": got " + element_text(got, first) + ", want " + element_text(want, first)};
 }
 
 // |got - want| of element i, and |want|. Exact for integers up to 2^53; beyond it, equal integers still give 0.
@@ -62,7 +62,9 @@ Gap gap_at(const Tensor& got, const Tensor& want, int64_t i) {
   constexpr double kInf = std::numeric_limits<double>::infinity();
   if (is_complex(want.dtype())) {
     const auto g = got.complex(i), w = want.complex(i);
-    const auto part = [](double a, double b) { return std::isfinite(a) && std::isfinite(b) ? std::abs(a - b) : (a == b || (std::isnan(a) && std::isnan(b))) ? 0.0 : kInf; };
+    const auto part = [](double a, double b) {
+      return std::isfinite(a) && std::isfinite(b) ? std::abs(a - b) : (a == b || (std::isnan(a) && std::isnan(b))) ? 0.0 : kInf;
+    };
     const bool finite = std::isfinite(w.real()) && std::isfinite(w.imag());
     return {std::hypot(part(g.real(), w.real()), part(g.imag(), w.imag())), finite ? std::abs(w) : 0.0, finite};
   }
@@ -116,7 +118,8 @@ Difference compare(const Tensor& got, const Tensor& want, const Tolerance& toler
   if (d.same) return d;
   d.message = "worst at " + index_text(worst, want.dims()) + ": got " + element_text(got, worst) + ", want " + element_text(want, worst) + " (" +
               std::to_string(wrong) + " of " + std::to_string(want.elements()) +
-              (exact || tolerance.rule == Tolerance::Rule::relative ? " differ" : " out of tolerance") + ", max|got-want|/max|want| = " + number_text(d.error) + ")";
+              (exact || tolerance.rule == Tolerance::Rule::relative ? " differ" : " out of tolerance") +
+              ", max|got-want|/max|want| = " + number_text(d.error) + ")";
   return d;
 }
 

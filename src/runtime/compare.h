@@ -24,9 +24,9 @@ struct Tolerance {
 };
 
 struct Difference {
-  bool same = true;       // within the tolerance
-  double error = 0;       // max|got - want| / max|want| (max|want| = 0: max|got - want|); strings: the share that differs
-  std::string message;    // why not the same, with the worst element; empty if same
+  bool same = true;     // within the tolerance
+  double error = 0;     // max|got - want| / max|want| (max|want| = 0: max|got - want|); strings: the share that differs
+  std::string message;  // why not the same, with the worst element; empty if same
 };
 
 // Integers, bools and strings are equal or not under `relative`. NaN equals NaN, infinities must agree. Sequences, optionals and maps

@@ -60,7 +60,8 @@ void run_onnx(const ConformanceCase& c, const Options& options) {
       inputs.push_back(onnx::read_value_pb(file, host_kind(model->inputs()[i].type)));
     }
     const HostValues outputs = model->run(inputs);
-    require(outputs.size() == model->outputs().size(), "got " + std::to_string(outputs.size()) + " outputs, want " + std::to_string(model->outputs().size()));
+    require(outputs.size() == model->outputs().size(),
+            "got " + std::to_string(outputs.size()) + " outputs, want " + std::to_string(model->outputs().size()));
     for (size_t i = 0; i < outputs.size(); ++i) {
       const std::string file = set + "/output_" + std::to_string(i) + ".pb";
       if (!exists(file)) continue;  // an optional output that the case does not check
@@ -108,10 +109,12 @@ void run_light(const ConformanceCase& c, const Options& options) {
 }  // namespace
 
 std::vector<ConformanceCase> find_cases(const std::string& folder, const std::string& filter) {
-  if (!is_directory(folder)) fail_usage("conformance", "a folder of cases", "'" + escaped(folder) + "'", "Unpack the archive of cases and name its folder");
+  if (!is_directory(folder))
+    fail_usage("conformance", "a folder of cases", "'" + escaped(folder) + "'", "Unpack the archive of cases and name its folder");
   std::vector<ConformanceCase> cases;
   std::error_code ignored;
-  for (auto at = fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied, ignored); at != fs::recursive_directory_iterator(); at.increment(ignored)) {
+  for (auto at = fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied, ignored);
+       at != fs::recursive_directory_iterator(); at.increment(ignored)) {
     const fs::path& p = at->path();
     const fs::path parent = p.parent_path();
     if (p.filename() == "model.onnx") {
@@ -122,12 +125,14 @@ std::vector<ConformanceCase> find_cases(const std::string& folder, const std::st
       cases.push_back({ConformanceCase::Kind::stablehlo, parent.filename().string(), p.filename().string(), p.string()});
     }
   }
-  if (cases.empty()) fail_usage("conformance", "cases under '" + escaped(folder) + "'", "none", "Unpack the archive of cases (tar xf) and name its folder");
+  if (cases.empty())
+    fail_usage("conformance", "cases under '" + escaped(folder) + "'", "none", "Unpack the archive of cases (tar xf) and name its folder");
   if (!filter.empty())
     std::erase_if(cases, [&](const ConformanceCase& c) {
       return fnmatch(filter.c_str(), (c.suite + "/" + c.name).c_str(), 0) != 0 && fnmatch(filter.c_str(), c.name.c_str(), 0) != 0;
     });
-  std::sort(cases.begin(), cases.end(), [](const ConformanceCase& a, const ConformanceCase& b) { return std::tie(a.suite, a.name) < std::tie(b.suite, b.name); });
+  std::sort(cases.begin(), cases.end(),
+            [](const ConformanceCase& a, const ConformanceCase& b) { return std::tie(a.suite, a.name) < std::tie(b.suite, b.name); });
   return cases;
 }
 

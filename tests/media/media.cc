@@ -24,14 +24,15 @@ TEST(Image, pixel_order_follows_the_format) {
 }
 
 TEST(Image, broken_pictures_are_typed_errors) {
-  for (const std::string& bad : {""s, "RIFF\x04"s, "\x89PNG\r\n\x1A\n"s, "\xFF\xD8\xFF\xE0"s, "II\x2A\0\x08\0\0\0"s, "\0\0\0\x0CjP  \r\n\x87\n"s, "BM12"s, "hello"s})
+  for (const std::string& bad :
+       {""s, "RIFF\x04"s, "\x89PNG\r\n\x1A\n"s, "\xFF\xD8\xFF\xE0"s, "II\x2A\0\x08\0\0\0"s, "\0\0\0\x0CjP  \r\n\x87\n"s, "BM12"s, "hello"s})
     EXPECT_THROW(decode_image(bytes(bad), Pixels::rgb), Error) << escaped(bad);
   EXPECT_THROW(decode_image(bytes("P6\n60000 60000\n255\n"), Pixels::rgb), Error);
 }
 
 TEST(Sound, wav_samples_are_scaled_to_one) {
-  const std::string wav =
-      "RIFF\x2A\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3E\0\0\0\x7D\0\0\x02\0\x10\0data\x06\0\0\0"s + "\0\0\0\x40\0\x80"s;  // 16 kHz mono: 0, 1/2, -1
+  const std::string wav = "RIFF\x2A\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3E\0\0\0\x7D\0\0\x02\0\x10\0data\x06\0\0\0"s +
+                          "\0\0\0\x40\0\x80"s;  // 16 kHz mono: 0, 1/2, -1
   const Sound sound = decode_sound(bytes(wav));
   EXPECT_EQ(sound.rate_hz, 16000);
   EXPECT_EQ(sound.channels, 1);

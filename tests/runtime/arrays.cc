@@ -14,7 +14,9 @@ namespace bascule::runtime {
 namespace {
 using namespace std::string_literals;
 
-std::string temporary(const std::string& name) { return (std::filesystem::temp_directory_path() / ("bascule-" + std::to_string(getpid()) + name)).string(); }
+std::string temporary(const std::string& name) {
+  return (std::filesystem::temp_directory_path() / ("bascule-" + std::to_string(getpid()) + name)).string();
+}
 
 std::string npy(const std::string& dictionary, const std::string& data) {
   std::string h = "\x93NUMPY\x01\x00"s;
