@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "graph/size_limit.h"
 
 namespace bascule {
 namespace {
@@ -67,14 +68,14 @@ struct DimAccess {
     if (t.empty()) return Dim(0);
     if (t.size() == 1 && t.begin()->first.empty()) return Dim(t.begin()->second.coefficient);
     constexpr size_t kMostTerms = 256;  // hostile growth: (a+b)*(c+d)*...
-    if (t.size() > kMostTerms) fail_capacity("size arithmetic", "at most 256 terms", "more", "Fix some sizes with --shape");
+    if (t.size() > kMostTerms) fail_capacity(kSymbolicSizes, "at most 256 terms", "more", "Fix some sizes with --shape");
     Dim d;
     d.terms_ = std::make_shared<const Dim::Expression>(Dim::Expression{std::move(t)});
     return d;
   }
   static Dim atom(Function f, std::string key, Dim a, Dim b) {
     constexpr size_t kLongestKey = 4096;
-    if (key.size() > kLongestKey) fail_capacity("size arithmetic", "a size expression of at most 4096 characters", "a longer one", "Fix some sizes with --shape");
+    if (key.size() > kLongestKey) fail_capacity(kSymbolicSizes, "a size expression of at most 4096 characters", "a longer one", "Fix some sizes with --shape");
     auto p = std::make_shared<const Atom>(Atom{f, key, std::move(a), std::move(b)});
     Terms t;
     t[key] = {1, {p}};
@@ -104,6 +105,30 @@ std::optional<Dim> exact_quotient(const Dim& a, const Dim& b) {
     out[product_key(rest)] = {term.coefficient / by.coefficient, rest};
   }
   return DimAccess::make(std::move(out));
+}
+
+// floor(a / m) for m > 1, in the one form that strided windows of windows share:
+// floor((m*x + r) / m) = x + floor(r / m), and floor((floor(x / k) + r) / m) = floor((x + r*k) / (k*m)).
+Dim divided(const Dim& a, int64_t m) {
+  Terms whole, rest;
+  for (const auto& [key, term] : DimAccess::terms(a)) {
+    const int64_t quotient = key.empty() ? floor_div_value(term.coefficient, m) : term.coefficient % m == 0 ? term.coefficient / m : 0;
+    if (quotient != 0) whole[key] = {quotient, term.atoms};
+    if (const int64_t left = term.coefficient - quotient * m; left != 0) rest[key] = {left, term.atoms};
+  }
+  const Dim outside = DimAccess::make(std::move(whole));
+  int64_t r = 0;
+  if (const auto constant = rest.find(""); constant != rest.end()) r = constant->second.coefficient;
+  const Term* only = nullptr;
+  for (const auto& [key, term] : rest)
+    if (!key.empty()) only = only || term.atoms.size() != 1 || term.coefficient != 1 ? nullptr : &term;
+  const bool single = only && rest.size() == (r != 0 ? 2u : 1u);
+  if (single && only->atoms[0]->function == Function::floordiv && only->atoms[0]->b.is_constant() && only->atoms[0]->b.value() > 0) {
+    const Dim& k = only->atoms[0]->b;
+    return outside + Dim::floor_div(only->atoms[0]->a + k * r, k * m);
+  }
+  if (rest.empty() || (rest.size() == 1 && r != 0)) return outside;  // 0 <= r < m
+  return outside + DimAccess::function(Function::floordiv, DimAccess::make(std::move(rest)), m);
 }
 
 template <class Lookup>  // Lookup: symbol name -> optional<Dim>
@@ -192,6 +217,7 @@ Dim Dim::floor_div(const Dim& a, const Dim& b) {
   if (!b.is(0)) {
     if (auto q = exact_quotient(a, b)) return *q;
   }
+  if (b.is_constant() && b.value() > 1) return divided(a, b.value());
   return DimAccess::function(Function::floordiv, a, b);
 }
 Dim Dim::ceil_div(const Dim& a, const Dim& b) {
@@ -201,6 +227,7 @@ Dim Dim::ceil_div(const Dim& a, const Dim& b) {
 Dim Dim::mod(const Dim& a, const Dim& b) {
   if (a.is_constant() && b.is_constant()) return checked_add(a.constant_, -checked_mul(b.constant_, floor_div_value(a.constant_, b.constant_)));
   if (!b.is(0) && exact_quotient(a, b)) return 0;
+  if (b.is_constant() && b.value() > 1) return a - b * divided(a, b.value());
   return DimAccess::function(Function::mod, a, b);
 }
 bool Dim::never_negative() const {

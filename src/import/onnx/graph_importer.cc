@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "base/error.h"
+#include "graph/size_limit.h"
 
 namespace bascule::onnx {
 namespace {
@@ -288,6 +289,10 @@ Values GraphImporter::run(const std::vector<std::string_view>& outputs) {
     } catch (const std::bad_alloc&) {
       fail_capacity(b_.where, "memory from the system", "none left", "Use smaller attributes and constants");
     } catch (const Error& e) {
+      if (e.kind() == ErrorKind::capacity && e.problems()[0].where == kSymbolicSizes && !node.inputs.empty()) {
+        specialize_rest({0, false}, outputs);
+        break;
+      }
       if (e.kind() != ErrorKind::unsupported) throw;  // the file contradicts itself: nothing after it can be trusted
       problems_.insert(problems_.end(), e.problems().begin(), e.problems().end());
       poison(node);
