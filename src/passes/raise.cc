@@ -1,5 +1,5 @@
 // passes/raise.cc — composites in place of what exporters write out: softmax, layer_norm, rms_norm, gelu (both forms), silu,
-// rotary_embedding, attention with masks and grouped heads. The node that ends a pattern is replaced; what only it used dies in dce.
+// hard_swish, rotary_embedding, attention with masks and grouped heads. The node that ends a pattern is replaced; what only it used dies in dce.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -225,7 +225,19 @@ bool is_tanh_argument(const Graph& g, Value v, Value x) {
   return near(number, 0.044715) && values == std::vector<Value>(3, x);
 }
 
-// x/2 (1 + erf(x / sqrt 2)), x/2 (1 + tanh(...)), x logistic(x): products in any order.
+// number * gate = clip(x/6 + 1/2, 0, 1), however the sixth is spread over slope, limits and product.
+bool is_hard_sigmoid(const Graph& g, Value gate, double number, Value x) {
+  const Node* c = made_by(g, gate, "clamp");
+  const auto line = c ? operands(g, c->inputs[1], "add") : std::nullopt;
+  if (!line || splat_of(g, c->inputs[0]) != 0.0) return false;
+  const auto high = splat_of(g, c->inputs[2]);
+  const bool swapped = splat_of(g, line->a).has_value();
+  const auto offset = splat_of(g, swapped ? line->a : line->b);
+  const Scaled slope = scaled(g, swapped ? line->b : line->a);
+  return high && offset && slope.of == x && near(number * *high, 1) && near(number * slope.factor, 1.0 / 6) && near(number * *offset, 0.5);
+}
+
+// x/2 (1 + erf(x / sqrt 2)), x/2 (1 + tanh(...)), x logistic(x), x clip(x/6 + 1/2, 0, 1): products in any order.
 Value activation(Rewriter& r, const Node& n) {
   const Graph& g = r.old();
   if (n.op->name != "multiply" && n.op->name != "divide") return kNoValue;
@@ -239,6 +251,7 @@ Value activation(Rewriter& r, const Node& n) {
     const Value x = values[side], gate = values[1 - side];
     if (!(g.type(x) == t) || !(g.type(gate) == t)) continue;
     if (const Node* s = made_by(g, gate, "logistic"); s && s->inputs[0] == x && number == 1.0) return r.builder().op("silu", {r(x)});
+    if (is_hard_sigmoid(g, gate, number, x)) return r.builder().op("hard_swish", {r(x)});
     const Value f = one_plus(g, gate);
     if (!f || !near(number, 0.5)) continue;
     if (const Node* e = made_by(g, f, "erf")) {
@@ -416,7 +429,7 @@ bool raise(Graph& g, const PassOptions&) {
   return any;
 }
 
-[[maybe_unused]] const bool registered = register_pass({"raise", "composites in place of softmax, layer_norm, rms_norm, gelu, silu, rotary_embedding and attention written out", raise});
+[[maybe_unused]] const bool registered = register_pass({"raise", "composites in place of softmax, layer_norm, rms_norm, gelu, silu, hard_swish, rotary_embedding and attention written out", raise});
 
 }  // namespace
 }  // namespace bascule::passes

@@ -119,6 +119,19 @@ TEST(Passes, raise_finds_both_gelus_and_silu) {
   }
 }
 
+TEST(Passes, raise_finds_hard_swish) {
+  for (const int form : {0, 1, 2}) {
+    Builder b;
+    const Value x = b.input(Type::tensor(DType::f32, {kBatch, 8}), "x");
+    Value y;
+    if (form == 0) y = b.divide(b.multiply(x, b.clamp(0, b.add(x, 3), 6)), 6);
+    if (form == 1) y = b.multiply(x, b.clamp(0, b.add(b.multiply(x, 1.0 / 6), 0.5), 1));
+    if (form == 2) y = b.multiply(x, b.clamp(0, b.add(b.multiply(x, 0.2), 0.5), 1));  // hard_sigmoid's own slope: another function
+    const Graph g = optimised(b.finish({y}), {wave({2, 8})});
+    EXPECT_EQ(count(g, "hard_swish"), form == 2 ? 0 : 1) << form;
+  }
+}
+
 TEST(Passes, raise_finds_attention_with_a_mask_and_grouped_heads) {
   Builder b;
   const Dim s = Dim::symbol("seq");
