@@ -24,4 +24,9 @@ class Random {
 
 std::optional<int64_t> seed_of(const Attrs& attrs);  // the integer attribute "seed"
 
+// Of random_uniform and random_normal: a float tensor of `dims`, `dtype`; each element from draw(random, first, second), the attributes of
+// these names.
+TypeRule drawn_type();
+Reference drawn(std::string_view first, std::string_view second, double (*draw)(Random&, double, double));
+
 }  // namespace bascule::ops
