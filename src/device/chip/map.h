@@ -1,0 +1,27 @@
+// device/chip/map.h — Graph (sizes bound) -> Program for a chip: steps, tiles under the file's capacities, engines, buffers, semaphores.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "device/chip/program.h"
+#include "device/device.h"
+
+namespace bascule::device::chip {
+
+struct MapOptions {
+  std::optional<DType> precision;  // of matrix inputs; none: the chip's default
+  int64_t cores = 0;               // 0: the chip's default for one request
+  int64_t chips = 1;               // tensor parallel over this many
+  bool search = true;              // choose tiles by the timing model, within search_ms; else the first that fits
+  double search_ms = 50;
+  std::string pinned;  // choices by step, as Program::steps[i].choice prints them, one "step: choice" a line
+};
+
+// A copy of `graph` after the device's passes: composites that the mapper takes whole are kept, others decomposed. Symbols must be bound before.
+Graph prepare(const Graph& bound);
+// CapacityError, UnsupportedError as style asks. `graph` is a prepared one; the program's values are this graph's.
+Program map(const Chip& chip, const Graph& graph, const MapOptions& options = {});
+// Whether the chip runs the node itself, or why not: it then runs on the host.
+Support supports(const Chip& chip, const Graph& graph, const Node& node);
+
+}  // namespace bascule::device::chip

@@ -1,0 +1,127 @@
+// device/chip/program.h — what a modelled chip runs: one in-order instruction stream per engine and DMA queue, meeting at semaphores, over buffers
+// with addresses. Made by map.h; timed by timing.h; executed on numbers by values.h; read by people as text().
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "device/chip/chip.h"
+#include "graph/op_def.h"
+#include "loops/op.h"
+
+namespace bascule::device::chip {
+
+enum class Opcode : uint8_t {
+  copy,        // out = in0, cast to out's type. On a DMA queue: any memories; on an engine: scratchpad and accumulator
+  gather,      // out[i, ...] = in0[clamp(in1[i]), ...]: rows of in0 (its sizes[0] rows, step strides[0]) by index
+  matmul,      // out[m, n...] (+)= sum_k in0[k, m] * in1[k, n...]; accumulates when `accumulate`
+  transpose,   // out[i, j] = in0[j, i]
+  map,         // out = fn(in0, in1, in2), elementwise; an operand without buffer is `immediate`
+  activate,    // out = fn(in0 * scale + in1), in1 absent: + immediate. With out2: out2[row] = sum of out over the free dimensions
+  reduce,      // out[i0, 1...] = fold by fn over all dimensions of in0 but the first `kept`; accumulates into out when `accumulate`
+  stats,       // out[i0, 0] = mean, out[i0, 1] = variance of in0 over the free dimensions
+  scan,        // running fold by fn along the last dimension
+  fill,        // out = immediate
+  iota,        // out[i...] = immediate + i along dimension `kept`
+  host,        // nodes that the chip cannot run: on the host, between transfers over the host link
+  collective,  // all_reduce (fn) or all_gather among `cores` cores or chips
+};
+const char* name(Opcode op);
+
+// Elements of a buffer: element (i0, i1, ...) at offset + sum_k i[k] * strides[k], in elements of the buffer's type. In partitioned memories
+// dimension 0 is the partition: its stride is the buffer's row_elements.
+struct Access {
+  static constexpr int kMostDims = 5;
+  int32_t buffer = -1;
+  int32_t rank = 0;
+  int64_t offset = 0;
+  std::array<int32_t, kMostDims> sizes{};
+  std::array<int64_t, kMostDims> strides{};
+
+  explicit operator bool() const { return buffer >= 0; }
+  int64_t elements() const {
+    int64_t n = 1;
+    for (int k = 0; k < rank; ++k) n *= sizes[static_cast<size_t>(k)];
+    return n;
+  }
+  int64_t rows() const { return rank > 0 ? sizes[0] : 1; }  // partitions
+  int64_t free() const { return rows() > 0 ? elements() / rows() : 0; }
+};
+
+struct Buffer {
+  enum Use : uint8_t { input, weight, output, activation, scratch };
+  std::string name;
+  Role memory = Role::main;
+  DType dtype = DType::f32;
+  Use use = scratch;
+  int64_t rows = 1;          // partitions; 1 in linear memories
+  int64_t row_elements = 0;  // elements of one row
+  int64_t address = 0;       // bytes from the start of the memory (of each partition, in partitioned ones)
+  int32_t core = -1;         // owner of local memory; -1 in main memory
+  Value value = kNoValue;    // input, weight, output: the graph's value it holds, dense in row-major order
+  int64_t elements() const { return rows * row_elements; }
+  int64_t row_bytes() const { return storage_bytes(dtype, row_elements); }
+};
+
+// Starts only when `queue` has finished its first `count` instructions.
+struct Wait {
+  int32_t queue = 0;
+  int32_t count = 0;
+};
+
+struct Instruction {
+  Opcode op = Opcode::copy;
+  loops::Op fn = loops::Op::load;
+  WorkClass work = WorkClass::copy;
+  bool accumulate = false;
+  int8_t kept = 1;
+  int32_t queue = 0;  // index into Program::queues: an engine or DMA queue of a core
+  int32_t step = -1;  // index into Program::steps: the source
+  Access out, in[3], out2;
+  float scale = 1, immediate = 0;
+  int32_t wait_first = 0, wait_count = 0;  // in Program::waits
+  // Tile-level machines: bytes that this instruction takes from the cache and from main memory beside its compute; the slower of the three decides.
+  double cache_bytes = 0, main_bytes = 0;
+};
+
+// An engine or DMA queue of a core.
+struct Queue {
+  enum Kind : uint8_t { matrix, engine, dma, collective, host };
+  Kind kind = engine;
+  int32_t engine_index = -1;  // kind engine: into Chip::engines
+  int32_t core = 0;
+  std::string name;  // "tensor", "vector", "dma0"
+};
+
+// What one part of the source model became.
+struct StepInfo {
+  std::string name;  // "dot_general + gelu"
+  Origin origin;
+  Work work;           // of its nodes
+  std::string choice;  // how it was mapped, readable: "stationary=weights m=128 n=512 split=M:2"
+  std::string host;    // reason why it runs on the host, "" if it does not
+};
+
+struct Program {
+  std::string chip, model;
+  int64_t cores = 1;  // that take part
+  int64_t chips = 1;
+  DType precision = DType::bf16;  // of matrix inputs
+  std::vector<Queue> queues;
+  std::vector<Buffer> buffers;
+  std::vector<Instruction> code;  // in an order in which every instruction stands after those it waits for
+  std::vector<Wait> waits;
+  std::vector<StepInfo> steps;
+  int64_t input_bytes = 0, output_bytes = 0;            // over the host link
+  int64_t weight_bytes = 0;                             // in main memory
+  int64_t main_bytes = 0;                               // peak of main memory
+  int64_t scratchpad_bytes = 0, accumulator_bytes = 0;  // peak of one core
+  bool weights_resident = false;                        // stay on chip between requests
+  std::vector<std::string> notes;                       // assumptions and estimates made while mapping
+
+  std::string text() const;  // the whole program, readable
+};
+
+}  // namespace bascule::device::chip
