@@ -1,0 +1,332 @@
+// device/chip/emitter.cc — see emitter.h. All waits point to instructions emitted before, so no program can wait in a circle.
+#include "device/chip/emitter.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace bascule::device::chip {
+namespace {
+
+constexpr size_t kMostUses = 128;  // of a buffer, before uses of one queue are merged (more waits than needed, never fewer)
+
+void add_wait(std::vector<Wait>& waits, int32_t queue, int32_t count) {
+  for (Wait& w : waits)
+    if (w.queue == queue) {
+      w.count = std::max(w.count, count);
+      return;
+    }
+  waits.push_back({queue, count});
+}
+
+}  // namespace
+
+Emitter::Emitter(const Chip& chip, std::string model, int64_t cores) : chip_(chip) {
+  program_.chip = chip.name;
+  program_.model = std::move(model);
+  program_.cores = cores;
+}
+Emitter::~Emitter() = default;
+
+int32_t Emitter::queue(const std::string& key, Queue q) {
+  if (const auto at = queues_.find(key); at != queues_.end()) return at->second;
+  const auto id = static_cast<int32_t>(program_.queues.size());
+  program_.queues.push_back(std::move(q));
+  issued_.push_back(0);
+  seen_.emplace_back();
+  queues_.emplace(key, id);
+  return id;
+}
+
+int32_t Emitter::matrix(int32_t core) { return queue("matrix/" + std::to_string(core), {Queue::matrix, -1, core, chip_.matrix.name}); }
+
+int32_t Emitter::engine(std::string_view name, int32_t core) {
+  for (size_t i = 0; i < chip_.engines.size(); ++i)
+    if (chip_.engines[i].name == name)
+      return queue(std::string(name) + "/" + std::to_string(core), {Queue::engine, static_cast<int32_t>(i), core, std::string(name)});
+  fail_internal("program for " + chip_.name, "an engine of the chip", std::string(name));
+}
+
+int32_t Emitter::dma(int32_t channel, int32_t core) {
+  const std::string name = "dma" + std::to_string(channel);
+  return queue(name + "/" + std::to_string(core), {Queue::dma, -1, core, name});
+}
+
+int32_t Emitter::collective(int32_t core) { return queue("collective/" + std::to_string(core), {Queue::collective, -1, core, "collective"}); }
+int32_t Emitter::host() { return queue("host", {Queue::host, -1, 0, "host"}); }
+
+Emitter::Pool& Emitter::pool(Role role, int32_t core) {
+  const auto [at, made] = pools_.try_emplace({role, core});
+  if (made) at->second.places.push_back({0, role == Role::main ? chip_.main().bytes : capacity(role), -1, {}});
+  return at->second;
+}
+
+int64_t Emitter::capacity(Role memory) const {
+  for (const Memory& m : chip_.memories)
+    if (m.role == memory) return m.bytes / std::max<int64_t>(m.partitions, 1);
+  return 0;
+}
+
+int64_t Emitter::largest_free(Role memory, int32_t core) const {
+  const auto at = pools_.find({memory, core});
+  if (at == pools_.end()) return capacity(memory);
+  int64_t largest = 0, run = 0;
+  for (const Place& p : at->second.places) {
+    run = p.buffer < 0 ? run + p.end - p.begin : 0;
+    largest = std::max(largest, run);
+  }
+  return largest;
+}
+
+// Takes the first run of free places that holds `bytes`, at or after `next` (then from the start).
+int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool from_next) {
+  bytes = std::max<int64_t>(bytes, 1);
+  const auto fit = [&](int64_t begin) {  // where in a run that begins here the buffer may start
+    if (bank_bytes <= 0) return begin;
+    const int64_t in_bank = begin % bank_bytes;
+    return bytes <= bank_bytes ? (in_bank + bytes <= bank_bytes ? begin : begin - in_bank + bank_bytes)
+                               : (begin + bank_bytes - 1) / bank_bytes * bank_bytes;
+  };
+  for (int pass = from_next ? 0 : 1; pass < 2; ++pass) {
+    for (size_t i = 0; i < p.places.size(); ++i) {
+      if (p.places[i].buffer >= 0 || (pass == 0 && p.places[i].end <= p.next)) continue;
+      const int64_t start = fit(pass == 0 ? std::max(p.places[i].begin, p.next) : p.places[i].begin);
+      size_t j = i;
+      while (j < p.places.size() && p.places[j].buffer < 0 && p.places[j].end < start + bytes) ++j;
+      if (j == p.places.size() || p.places[j].buffer >= 0 || start >= p.places[i].end) continue;
+      const auto id = static_cast<int32_t>(program_.buffers.size());
+      Tracked t;
+      for (size_t k = i; k <= j; ++k)
+        for (const Wait& w : p.places[k].last) add_wait(t.before, w.queue, w.count);
+      std::vector<Place> now;
+      if (start > p.places[i].begin) now.push_back({p.places[i].begin, start, -1, p.places[i].last});
+      now.push_back({start, start + bytes, id, {}});
+      if (p.places[j].end > start + bytes) now.push_back({start + bytes, p.places[j].end, -1, p.places[j].last});
+      p.places.erase(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1);
+      p.places.insert(p.places.begin() + static_cast<std::ptrdiff_t>(i), now.begin(), now.end());
+      p.next = start + bytes;
+      p.used += bytes;
+      p.peak = std::max(p.peak, p.used);
+      b.address = start;
+      program_.buffers.push_back(std::move(b));
+      tracked_.push_back(std::move(t));
+      return id;
+    }
+  }
+  return -1;
+}
+
+int32_t Emitter::main(std::string name, Buffer::Use use, DType dtype, int64_t elements, Value value) {
+  Buffer b{std::move(name), Role::main, dtype, use, 1, elements, 0, -1, value};
+  const int64_t bytes = std::max<int64_t>(storage_bytes(dtype, elements), 1);
+  Pool& p = pool(Role::main, -1);
+  const std::string what = b.name;
+  const int32_t id = add(p, std::move(b), (bytes + 63) / 64 * 64, 0, false);
+  if (id < 0)
+    fail_capacity("chip:" + chip_.name + ": '" + what + "'", std::to_string(bytes) + " bytes of " + chip_.main().name,
+                  std::to_string(chip_.main().bytes - p.used) + " of " + std::to_string(chip_.main().bytes) + " left",
+                  "Spread the model over more chips, or take a smaller batch");
+  return id;
+}
+
+int32_t Emitter::local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core) {
+  const Memory* m = memory == Role::accumulator ? chip_.accumulator() : chip_.scratchpad();
+  if (!m) return -1;
+  Buffer b{std::move(name), memory, dtype, Buffer::scratch, rows, row_elements, 0, core, kNoValue};
+  // A linear memory holds the rows one after the other; in a partitioned one every partition gives row_bytes.
+  const int64_t bytes = m->partitions > 1 ? b.row_bytes() : storage_bytes(dtype, rows * row_elements);
+  const int64_t bank = m->banks > 1 ? capacity(memory) / m->banks : 0;
+  return add(pool(memory, core), std::move(b), (bytes + 3) / 4 * 4, bank, true);
+}
+
+void Emitter::release(int32_t id) {
+  const Buffer& b = buffer(id);
+  Pool& p = pool(b.memory, b.memory == Role::main ? -1 : b.core);
+  Tracked& t = tracked_[static_cast<size_t>(id)];
+  for (Place& place : p.places)
+    if (place.buffer == id) {
+      place.buffer = -1;
+      place.last = t.before;
+      for (const auto* uses : {&t.writes, &t.reads})
+        for (const Use& u : *uses) add_wait(place.last, u.queue, u.count);
+      p.used -= place.end - place.begin;
+      break;
+    }
+  t = {};
+}
+
+Access Emitter::whole(int32_t id) const {
+  const Buffer& b = buffer(id);
+  if (b.memory == Role::main) return strided(id, 0, {b.elements()}, {1});
+  return strided(id, 0, {b.rows, b.row_elements}, {b.row_elements, 1});
+}
+
+Access Emitter::box(int32_t id, int64_t row0, int64_t rows, int64_t column0, int64_t columns) const {
+  const int64_t pitch = buffer(id).row_elements;
+  return strided(id, row0 * pitch + column0, {rows, columns}, {pitch, 1});
+}
+
+Access Emitter::strided(int32_t id, int64_t offset, const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
+  if (sizes.size() > Access::kMostDims || sizes.size() != strides.size())
+    fail_internal("access of buffer " + std::to_string(id), "at most " + std::to_string(Access::kMostDims) + " dimensions",
+                  std::to_string(sizes.size()));
+  Access a;
+  a.buffer = id;
+  a.offset = offset;
+  a.rank = static_cast<int32_t>(sizes.size());
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    a.sizes[k] = static_cast<int32_t>(sizes[k]);
+    a.strides[k] = strides[k];
+  }
+  return a;
+}
+
+Emitter::Use Emitter::box_of(const Access& a) const {
+  Use u;
+  u.low = u.high = a.offset;
+  int64_t largest = 0, rest_low = 0, rest_high = 0, rows = 1;
+  const Buffer& b = buffer(a.buffer);
+  for (int k = 0; k < a.rank; ++k) {
+    const auto i = static_cast<size_t>(k);
+    const int64_t reach = (a.sizes[i] - 1) * a.strides[i];
+    (reach < 0 ? u.low : u.high) += reach;
+    if (a.sizes[i] > 1) largest = std::max(largest, std::abs(a.strides[i]));
+  }
+  if (b.memory != Role::main && b.rows > 1) largest = b.row_elements;
+  if (largest <= 1) return u;
+  for (int k = 0; k < a.rank; ++k) {
+    const auto i = static_cast<size_t>(k);
+    if (a.strides[i] == largest) rows += a.sizes[i] - 1;
+    else (a.strides[i] < 0 ? rest_low : rest_high) += (a.sizes[i] - 1) * a.strides[i];
+  }
+  const int64_t column = a.offset % largest;
+  if (column + rest_low < 0 || column + rest_high >= largest) return u;  // no box of this pitch
+  u.pitch = largest;
+  u.row_low = a.offset / largest;
+  u.row_high = u.row_low + rows - 1;
+  u.column_low = column + rest_low;
+  u.column_high = column + rest_high;
+  return u;
+}
+
+bool Emitter::overlap(const Use& a, const Use& b) {
+  if (a.high < b.low || b.high < a.low) return false;
+  if (a.pitch == 0 || a.pitch != b.pitch) return true;
+  return a.row_low <= b.row_high && b.row_low <= a.row_high && a.column_low <= b.column_high && b.column_low <= a.column_high;
+}
+
+// Whether every element of b lies between the ends of a, as far as the boxes tell: a later write by `a` then stands for b.
+bool Emitter::covers(const Use& a, const Use& b) {
+  if (a.pitch == 0) return false;
+  return a.pitch == b.pitch && a.row_low <= b.row_low && b.row_high <= a.row_high && a.column_low <= b.column_low && b.column_high <= a.column_high;
+}
+
+void Emitter::depend(const Access& a, bool write, bool accumulate, int32_t queue, std::vector<Wait>& waits) const {
+  const Tracked& t = tracked_[static_cast<size_t>(a.buffer)];
+  const Use mine = box_of(a);
+  for (const Use& u : t.writes) {
+    if (u.queue == queue && (write || (accumulate && u.accumulate))) continue;  // in order on one engine
+    if (overlap(mine, u)) add_wait(waits, u.queue, u.count);
+  }
+  if (!write) return;
+  for (const Use& u : t.reads)
+    if (u.queue != queue && overlap(mine, u)) add_wait(waits, u.queue, u.count);
+  for (const Wait& w : t.before)
+    if (w.queue != queue) add_wait(waits, w.queue, w.count);
+}
+
+void Emitter::record(const Access& a, bool write, bool accumulate, int32_t queue, int32_t count) {
+  Tracked& t = tracked_[static_cast<size_t>(a.buffer)];
+  Use mine = box_of(a);
+  mine.queue = queue;
+  mine.count = count;
+  mine.accumulate = accumulate;
+  auto& list = write ? t.writes : t.reads;
+  if (write) {
+    std::erase_if(t.writes, [&](const Use& u) { return covers(mine, u); });
+    std::erase_if(t.reads, [&](const Use& u) { return covers(mine, u); });
+  } else {
+    for (Use& u : list)
+      if (u.queue == queue && u.pitch == mine.pitch && u.low == mine.low && u.high == mine.high && u.column_low == mine.column_low &&
+          u.column_high == mine.column_high) {
+        u.count = count;
+        return;
+      }
+  }
+  list.push_back(mine);
+  if (list.size() <= kMostUses) return;
+  std::vector<Use> merged;  // one range for each queue
+  for (const Use& u : list) {
+    const auto at = std::find_if(merged.begin(), merged.end(), [&](const Use& m) { return m.queue == u.queue; });
+    if (at == merged.end()) {
+      merged.push_back(u);
+      merged.back().pitch = 0;
+    } else {
+      at->low = std::min(at->low, u.low);
+      at->high = std::max(at->high, u.high);
+      at->count = std::max(at->count, u.count);
+      at->accumulate = at->accumulate && u.accumulate;
+    }
+  }
+  list = std::move(merged);
+}
+
+int32_t Emitter::begin_step(StepInfo info) {
+  program_.steps.push_back(std::move(info));
+  return static_cast<int32_t>(program_.steps.size()) - 1;
+}
+
+int32_t Emitter::emit(Instruction i) {
+  const int32_t q = i.queue;
+  std::vector<Wait> waits;
+  const bool joins = i.accumulate;
+  for (const Access& a : i.in)
+    if (a) depend(a, false, false, q, waits);
+  if (joins) depend(i.out, false, true, q, waits);  // reads what it adds to
+  depend(i.out, true, joins, q, waits);
+  if (i.out2) depend(i.out2, true, false, q, waits);
+  auto& seen = seen_[static_cast<size_t>(q)];
+  seen.resize(std::max(seen.size(), program_.queues.size()), 0);
+  i.wait_first = static_cast<int32_t>(program_.waits.size());
+  for (const Wait& w : waits) {
+    int32_t& known = seen[static_cast<size_t>(w.queue)];
+    if (known >= w.count) continue;
+    known = w.count;
+    program_.waits.push_back(w);
+  }
+  i.wait_count = static_cast<int32_t>(program_.waits.size()) - i.wait_first;
+  i.step = static_cast<int32_t>(program_.steps.size()) - 1;
+  const int32_t count = ++issued_[static_cast<size_t>(q)];
+  for (const Access& a : i.in)
+    if (a) record(a, false, false, q, count);
+  record(i.out, true, joins || i.op == Opcode::matmul, q, count);
+  if (i.out2) record(i.out2, true, false, q, count);
+  const auto number = static_cast<int32_t>(program_.code.size());
+  program_.code.push_back(i);
+  return number;
+}
+
+void Emitter::note(std::string text) {
+  auto& notes = program_.notes;
+  if (std::find(notes.begin(), notes.end(), text) == notes.end()) notes.push_back(std::move(text));
+}
+
+Program Emitter::finish() {
+  for (const auto& [key, p] : pools_) {
+    const Memory* m = key.first == Role::accumulator ? chip_.accumulator() : key.first == Role::scratchpad ? chip_.scratchpad() : nullptr;
+    const int64_t bytes = p.peak * (m ? std::max<int64_t>(m->partitions, 1) : 1);
+    int64_t& peak = key.first == Role::main          ? program_.main_bytes
+                    : key.first == Role::accumulator ? program_.accumulator_bytes
+                                                     : program_.scratchpad_bytes;
+    peak = std::max(peak, bytes);
+  }
+  for (const Buffer& b : program_.buffers) {
+    const int64_t bytes = storage_bytes(b.dtype, b.elements());
+    if (b.use == Buffer::input) program_.input_bytes += bytes;
+    if (b.use == Buffer::output) program_.output_bytes += bytes;
+    if (b.use == Buffer::weight) program_.weight_bytes += bytes;
+  }
+  return std::move(program_);
+}
+
+}  // namespace bascule::device::chip

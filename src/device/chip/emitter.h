@@ -1,0 +1,98 @@
+// device/chip/emitter.h — writes a Program: buffers at addresses that are reused as they are released, instructions with the waits that their
+// accesses need. Mappers say what to compute and where; order between engines follows from who reads and writes what.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/chip/program.h"
+
+namespace bascule::device::chip {
+
+class Emitter {
+ public:
+  Emitter(const Chip& chip, std::string model, int64_t cores);
+  ~Emitter();
+
+  const Chip& chip() const { return chip_; }
+
+  // ---- queues, made when first asked for
+  int32_t matrix(int32_t core = 0);
+  int32_t engine(std::string_view name, int32_t core = 0);  // InternalError if the chip has none of that name
+  int32_t dma(int32_t channel, int32_t core = 0);           // any number of channels; they share the core's DMA bandwidth
+  int32_t collective(int32_t core = 0);
+  int32_t host();
+
+  // ---- buffers
+  // In main memory: allocated once; `rows` is 1. CapacityError names the value when the memory is full.
+  int32_t main(std::string name, Buffer::Use use, DType dtype, int64_t elements, Value value = kNoValue);
+  // In a local memory of a core: the first free place after the last one given out, so that places are reused as late as possible (this is what lets
+  // loads run ahead). -1 when nothing that large is free. A buffer no larger than an accumulator's bank does not cross one.
+  int32_t local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core = 0);
+  // Its place may be given out again; who takes it waits for this buffer's last users.
+  void release(int32_t buffer);
+  int64_t largest_free(Role memory, int32_t core = 0) const;  // bytes (of a partition) that local() could still place in one piece
+  int64_t capacity(Role memory) const;                        // bytes of a partition of a local memory; 0 if the chip has none
+  const Buffer& buffer(int32_t id) const { return program_.buffers[static_cast<size_t>(id)]; }
+
+  // ---- accesses
+  // All of a buffer: [rows, row_elements]; of linear ones [elements].
+  Access whole(int32_t buffer) const;
+  // Rows row0 .. row0+rows and columns column0 .. column0+columns of a local buffer.
+  Access box(int32_t buffer, int64_t row0, int64_t rows, int64_t column0, int64_t columns) const;
+  // Any pattern; sizes and strides outermost first, at most Access::kMostDims.
+  static Access strided(int32_t buffer, int64_t offset, const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides);
+
+  // ---- code
+  int32_t begin_step(StepInfo info);  // instructions belong to the step begun last
+  StepInfo& step() { return program_.steps.back(); }
+  int32_t emit(Instruction i);  // its number; queue, op, accesses ... set by the caller; step and waits by the emitter
+  void note(std::string text);  // once each
+
+  Program& program() { return program_; }
+  // Peaks, queue names; nothing may be emitted after.
+  Program finish();
+
+ private:
+  struct Use {                  // a box of a buffer touched by an instruction
+    int64_t low = 0, high = 0;  // linear element range, inclusive
+    int64_t pitch = 0;          // > 0: rows of this many elements; the box is columns column_low .. column_high of rows row_low .. row_high
+    int64_t row_low = 0, row_high = 0, column_low = 0, column_high = 0;
+    int32_t queue = 0, count = 0;
+    bool accumulate = false;
+  };
+  struct Tracked {
+    std::vector<Use> writes, reads;
+    std::vector<Wait> before;  // last users of the place before this buffer had it
+  };
+  struct Place {
+    int64_t begin = 0, end = 0;
+    int32_t buffer = -1;     // -1: free
+    std::vector<Wait> last;  // free: who used it last
+  };
+  struct Pool {
+    std::vector<Place> places;  // in address order, covering the memory
+    int64_t next = 0;           // where the search goes on
+    int64_t used = 0, peak = 0;
+  };
+  int32_t queue(const std::string& key, Queue q);
+  Pool& pool(Role role, int32_t core);
+  int32_t add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool from_next);
+  Use box_of(const Access& a) const;
+  static bool overlap(const Use& a, const Use& b);
+  static bool covers(const Use& a, const Use& b);
+  void depend(const Access& a, bool write, bool accumulate, int32_t queue, std::vector<Wait>& waits) const;
+  void record(const Access& a, bool write, bool accumulate, int32_t queue, int32_t count);
+
+  const Chip& chip_;
+  Program program_;
+  std::map<std::string, int32_t, std::less<>> queues_;
+  std::vector<int32_t> issued_;             // instructions of each queue so far
+  std::vector<std::vector<int32_t>> seen_;  // [queue][other]: the count it has already waited for
+  std::vector<Tracked> tracked_;
+  std::map<std::pair<Role, int32_t>, Pool> pools_;
+};
+
+}  // namespace bascule::device::chip
