@@ -2,6 +2,7 @@
 #include "loops/interpret.h"
 
 #include <cmath>
+#include <numbers>
 
 #include "base/budget.h"
 #include "base/error.h"
@@ -33,6 +34,9 @@ double float_op(Op op, double a, double b) {
     case Op::tanh: return std::tanh(a);
     case Op::logistic: return 1 / (1 + std::exp(-a));
     case Op::erf: return std::erf(a);
+    case Op::gelu: return 0.5 * a * std::erfc(-a / std::numbers::sqrt2);
+    case Op::gelu_tanh: return 0.5 * a * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (a + 0.044715 * a * a * a)));
+    case Op::silu: return a / (1 + std::exp(-a));
     case Op::sine: return std::sin(a);
     case Op::cosine: return std::cos(a);
     case Op::tan: return std::tan(a);

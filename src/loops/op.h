@@ -10,6 +10,7 @@ namespace bascule::loops {
   X(add) X(subtract) X(multiply) X(divide) X(maximum) X(minimum) X(remainder) X(power) X(atan2) X(bit_and) X(bit_or) X(bit_xor)           \
   X(negate) X(abs) X(sign) X(exponential) X(exponential_minus_one) X(log) X(log_plus_one) X(sqrt) X(rsqrt) X(cbrt) X(tanh) X(logistic)     \
   X(erf) X(sine) X(cosine) X(tan) X(floor) X(ceil) X(round_nearest_even) X(round_nearest_afz) X(bit_not) X(is_finite)                      \
+  X(gelu) X(gelu_tanh) X(silu) /* whole, for chips that have them as one function */                                                      \
   X(equal) X(not_equal) X(less) X(less_equal) X(greater) X(greater_equal) X(select)
 enum class Op : uint8_t {
 #define X(name) name,

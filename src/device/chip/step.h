@@ -1,6 +1,7 @@
 // device/chip/step.h — a prepared graph as the mapper sees it: a list of fused steps, each an anchor (product, convolution, row operator, region,
 // move) with the elementwise work that follows it on the same elements. Knows no tile and no chip.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,58 +10,108 @@
 
 namespace bascule::device::chip {
 
-// An operand of a contraction, softmax ... as it lies in the value that holds it: views (reshape, transpose, slice, broadcast) cost nothing here.
+struct Chip;
+
+// An operand as it lies in the value that holds it: views (reshape, transpose, slice, broadcast) cost nothing here.
 struct View {
-  Value value;    // a graph input, constant, or the result of an earlier step
-  Layout layout;  // strides of the axes named where it is used, in elements of `value`
+  Value value;    // a graph input, a weight, or the result of an earlier step, dense in row-major order; kNoValue: an absent optional operand
+  Layout layout;  // strides of the axes named where it is used, in elements of `value`; 0 where it repeats. Never negative
 };
 
-// One elementwise instruction after an anchor: result[j] = fn(a, b, c), each an earlier result (>= 0: instruction number; -1: the anchor's result) or
-// an operand.
+// One elementwise instruction after an anchor: result = fn(a, b, c) on each element, in `dtype`.
 struct Epilogue {
-  loops::Op fn;
-  DType dtype;
-  int32_t a = -2, b = -2,
-          c = -2;  // >= 0: earlier epilogue instruction; -1: the anchor; <= -3: operand number -3 - x of Step::epilogue_operands; -2: `number`
+  // An operand: >= 0: an earlier epilogue instruction; kAnchor: the anchor's result; kNumber: `number`; <= kOperand: Step::epilogue_operands[kOperand - x].
+  static constexpr int32_t kAnchor = -1, kNumber = -2, kOperand = -3;
+  loops::Op fn = loops::Op::load;
+  DType dtype = DType::f32;  // of the result; comparisons give i1
+  int32_t a = kNumber, b = kNumber, c = kNumber;  // as many as loops::arity(fn)
   double number = 0;
+  static bool is_operand(int32_t x) { return x <= kOperand; }
+  static size_t operand(int32_t x) { return static_cast<size_t>(kOperand - x); }
 };
 
+// One spatial axis of a convolution or window: out[p] reads in[(p * stride + t * dilation - low) / base] for tap t, where that is whole and inside.
+struct WindowAxis {
+  int64_t in = 1, out = 1, taps = 1, stride = 1, dilation = 1, low = 0;
+  int64_t base = 1;  // dilation of the input: base - 1 zeros between its elements
+  bool reversed = false;  // tap t uses weight taps - 1 - t
+  bool plain() const { return taps == 1 && stride == 1 && low == 0 && base == 1 && in == out; }
+};
+
+// A box of elements that a move copies: result[to(i)] = from(i) for i in `extents`.
+struct Piece {
+  std::vector<int64_t> extents;
+  View from;
+  Layout to;
+};
+
+// Elements are computed over `axes`; element i of them lies in `result` at `out`. `out` reaches every element of the result once; most often it is
+// dense, but trailing transposes may be part of it.
 struct Step {
-  enum Kind {
-    contraction,  // out[B, M, N] = sum_K lhs[B, M, K] * rhs[B, K, N]
-    convolution,  // of rank 1 to 3, grouped, dilated, padded; as node attributes say
-    region,       // elementwise, perhaps ending in a fold: `spec`
-    rows,         // softmax, log_softmax, layer_norm, rms_norm, group_norm over the last axes
-    attention,
-    window,  // reduce_window
-    gather,  // rows by index
-    move,    // transpose, slice, pad, concatenate, reverse, broadcast that must be materialised
-    host,    // the chip cannot: reference on the host
+  enum Kind : uint8_t {
+    contraction,  // out[B, M, N] = sum_K lhs[B, M, K] * rhs[B, K, N]; axes = B... M... N...
+    convolution,  // out[N, G, O, S...] = sum of x[N, G, C, ...] * w[G, O, C, T...]; axes = N, G, O, S...
+    region,       // elementwise, perhaps ending in a fold: `spec`. axes = those of the result
+    rows,         // softmax, log_softmax, layer_norm, rms_norm over the axes from `row_axis` on; views: x, scale, bias over `axes`
+    attention,    // views: q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], bias and allowed [B,H,S,T] (grouped heads: see kv_heads); axes = B, H, S, E
+    window,       // fold by `fold` over windows; axes = those of the result, `windows` for each; views: x over its own axes (as many)
+    gather,       // out[P..., R...] = table[index[P...], R...]; axes = P... R..., R from `row_axis` on; views: table over row, R...; index over P...
+    move,         // `pieces` copied into the result, `fill` where no piece lies
+    host,         // the chip cannot: reference on the host, because of `reason`
   };
   Kind kind = host;
   std::vector<int32_t> nodes;  // of the graph; all that this step computes, in order
-  int32_t anchor = -1;         // the node that gives the kind; -1 for regions
-  Value result;                // the step's main result; `results` holds all
+  int32_t anchor = -1;         // the node that gives the kind; -1 for regions and copies
+  Value result;                // the step's main result; `results` holds all (host: several)
   std::vector<Value> results;
   std::string reason;  // host: why
 
-  // contraction: axes in the order of the groups; strides of lhs: B..., M..., K...; of rhs: B..., N..., K...
-  std::vector<int64_t> batch, m, n, k;  // extents
+  std::vector<int64_t> axes;  // extents
+  Layout out;                 // strides of `axes` in `result`
+
+  // contraction: extents in the order of the groups, without those of 1, neighbours merged where all operands and the result allow it. Strides of
+  // lhs: B..., M..., K...; of rhs: B..., N..., K...
+  std::vector<int64_t> batch, m, n, k;
   View lhs, rhs;
+  // convolution: lhs = x over N, G, C, S...; rhs = w over G, O, C, T...; windows: the spatial axes
+  int64_t images = 1, groups = 1, in_channels = 1, out_channels = 1;  // channels of one group
+  std::vector<WindowAxis> windows;
   // region
   loops::KernelSpec spec;
   std::vector<Value> spec_values;  // the value behind each operand; the last is the result
-  // rows, attention, window, gather, move: read from the node and these
-  std::vector<View> views;  // of the anchor's operands, strides of the operand's own axes
-  // after the anchor, elementwise over the result's own dims
+  // rows, attention, window, gather
+  std::vector<View> views;
+  enum RowFunction : uint8_t { softmax, log_softmax, layer_norm, rms_norm } row_function = softmax;
+  size_t row_axis = 0;
+  double epsilon = 0;
+  double scale = 1, softcap = 0;  // attention; softcap 0: none
+  bool causal = false;            // key t counts for query s when t <= s + causal_offset
+  int64_t causal_offset = 0, keys = 0, head_size = 0;  // T, D
+  int64_t kv_heads = 0;           // k and v are [B, kv_heads, ...]: query head h reads head h / (H / kv_heads)
+  loops::Op fold = loops::Op::add;  // window: add or maximum, from `initial`
+  double initial = 0;
+  bool drop = false;  // gather: 0 where the index is out of range; else it is clamped
+  // move
+  std::vector<Piece> pieces;
+  std::optional<double> fill;
+
+  // After the anchor (contraction, convolution, rows, attention, window, gather), elementwise; the last instruction gives the result.
   std::vector<Epilogue> epilogue;
-  std::vector<View> epilogue_operands;  // strides of the result's axes, 0 where broadcast
+  std::vector<View> epilogue_operands;  // over `axes`
   DType anchor_type = DType::f32;       // of the anchor's result before the epilogue
 };
 
-// Steps in an order that respects data. Nodes that are pure views (reshape, transpose and broadcast that every consumer can read in place) belong to
-// no step.
+// Steps in an order that respects data. Nodes that are pure views (reshape, transpose and broadcast that every consumer can read in place) and weights
+// belong to no step. Graph outputs are results of steps, except those that are graph inputs or weights themselves.
 std::vector<Step> make_steps(const Graph& graph);
+// A constant, or one whose file is absent.
+bool is_weight(const Graph& graph, Value v);
+// Why the chip cannot run the step (element types, most often), "" if it can. Steps of kind host: their reason.
+std::string refusal(const Chip& chip, const Graph& graph, const Step& step);
+
+const char* name(Step::Kind kind);
+std::string step_name(const Graph& graph, const Step& step);  // "dot_general + add + gelu"
+Origin step_origin(const Graph& graph, const Step& step);     // of all its nodes
 std::string text(const Graph& graph, const Step& step);
 
 }  // namespace bascule::device::chip

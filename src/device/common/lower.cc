@@ -32,13 +32,18 @@ const std::map<std::string_view, Op>& scalar_ops() {
       {"log", Op::log}, {"log_plus_one", Op::log_plus_one}, {"sqrt", Op::sqrt}, {"rsqrt", Op::rsqrt}, {"cbrt", Op::cbrt}, {"tanh", Op::tanh},
       {"logistic", Op::logistic}, {"erf", Op::erf}, {"sine", Op::sine}, {"cosine", Op::cosine}, {"tan", Op::tan}, {"floor", Op::floor}, {"ceil", Op::ceil},
       {"round_nearest_even", Op::round_nearest_even}, {"round_nearest_afz", Op::round_nearest_afz}, {"not", Op::bit_not}, {"is_finite", Op::is_finite},
-      {"select", Op::select}, {"convert", Op::convert}};
+      {"select", Op::select}, {"convert", Op::convert}, {"silu", Op::silu}};
   return m;
 }
 
 Op comparison(const std::string& direction) {
   static const std::map<std::string_view, Op> m = {{"EQ", Op::equal}, {"NE", Op::not_equal}, {"LT", Op::less}, {"LE", Op::less_equal}, {"GT", Op::greater}, {"GE", Op::greater_equal}};
   return m.at(direction);
+}
+
+const std::map<std::string_view, Op>& fold_ops() {
+  static const std::map<std::string_view, Op> m = {{"add", Op::add}, {"multiply", Op::multiply}, {"maximum", Op::maximum}, {"minimum", Op::minimum}, {"and", Op::bit_and}, {"or", Op::bit_or}};
+  return m;
 }
 
 // A number that fills a (small) constant: one instruction instead of a load.
@@ -134,6 +139,8 @@ class Lowering {
   }
 
   bool node(const Node& n, std::string& why) {
+    why = no_loops(g_, n);
+    if (!why.empty()) return false;
     Instruction i;
     i.dtype = g_.type(n.outputs[0]).dtype;
     const std::string_view name = n.op->name;
@@ -149,26 +156,8 @@ class Lowering {
       i.op = Op::minimum;
       i.b = read(n.inputs[2]);
       i.a = push(low);
-    } else if (name == "compare") {
-      if (n.attrs.has("compare_type") && n.attrs.text("compare_type") == "TOTALORDER") {
-        why = "compare by total order";
-        return false;
-      }
-      i.op = comparison(n.attrs.text("comparison_direction"));
-      i.a = read(n.inputs[0]);
-      i.b = read(n.inputs[1]);
     } else {
-      const auto at = scalar_ops().find(name);
-      if (at == scalar_ops().end()) {
-        why = "'" + std::string(name) + "' has no scalar form";
-        return false;
-      }
-      i.op = at->second;
-      const DType from = g_.type(n.inputs[0]).dtype;
-      if (i.op == Op::convert && is_float(from) && !is_float(i.dtype) && n.attrs.has("overflow") && n.attrs.text("overflow") == "wrap") {
-        why = "conversion that wraps";
-        return false;
-      }
+      i.op = *scalar_op(g_, n);
       const int count = loops::arity(i.op);
       if (count > 0) i.a = read(n.inputs[0]);
       if (count > 1) i.b = read(n.inputs[1]);
@@ -179,23 +168,15 @@ class Lowering {
   }
 
   bool fold(const Node& n, std::string& why) {
-    static const std::map<std::string_view, Op> folds = {{"add", Op::add}, {"multiply", Op::multiply}, {"maximum", Op::maximum}, {"minimum", Op::minimum}, {"and", Op::bit_and}, {"or", Op::bit_or}};
+    why = no_loops(g_, n);
+    if (!why.empty()) return false;
     loops::Reduction r;
     r.dtype = g_.type(n.outputs[0]).dtype;
-    const auto at = folds.find(reduction_body(*n.regions[0]));
     const Tensor* start = g_.constant(n.inputs[1]);
-    if (at == folds.end() || !start || start->elements() != 1 || g_.type(n.inputs[0]).dtype != r.dtype) {
-      why = "a reduction that is not a plain fold from a constant";
-      return false;
-    }
-    r.fold = at->second;
+    r.fold = fold_ops().at(reduction_body(*n.regions[0]));
     if (is_bool(r.dtype)) r.fold = r.fold == Op::add || r.fold == Op::maximum ? Op::bit_or : r.fold == Op::multiply || r.fold == Op::minimum ? Op::bit_and : r.fold;
     if (is_float(r.dtype)) r.initial_number = start->number(0);
-    else if (is_int(r.dtype) || is_bool(r.dtype)) r.initial_integer = start->integer(0);
-    else {
-      why = "a reduction of " + std::string(info(r.dtype).name);
-      return false;
-    }
+    else r.initial_integer = start->integer(0);
     r.value = read(n.inputs[0]);
     out_.spec.reductions.push_back(r);
     return true;
@@ -208,6 +189,33 @@ class Lowering {
 };
 
 }  // namespace
+
+std::optional<Op> scalar_op(const Graph& g, const Node& n) {
+  const std::string_view name = n.op->name;
+  if (name == "compare") return n.attrs.has("compare_type") && n.attrs.text("compare_type") == "TOTALORDER" ? std::nullopt : std::optional(comparison(n.attrs.text("comparison_direction")));
+  if (name == "gelu") return n.attrs.has("approximate") && n.attrs.text("approximate") == "tanh" ? Op::gelu_tanh : Op::gelu;
+  const auto at = scalar_ops().find(name);
+  if (at == scalar_ops().end()) return std::nullopt;
+  if (at->second == Op::convert && is_float(g.type(n.inputs[0]).dtype) && !is_float(g.type(n.outputs[0]).dtype) && n.attrs.has("overflow") && n.attrs.text("overflow") == "wrap") return std::nullopt;
+  return at->second;
+}
+
+std::string no_loops(const Graph& g, const Node& n) {
+  const std::string_view name = n.op->name;
+  if (name == "iota" || name == "clamp") return "";
+  if (name == "reduce") {
+    if (n.inputs.size() != 2) return "a reduction of several values at once";
+    const DType t = g.type(n.outputs[0]).dtype;
+    const Tensor* start = g.constant(n.inputs[1]);
+    if (!fold_ops().contains(reduction_body(*n.regions[0])) || !start || start->elements() != 1 || g.type(n.inputs[0]).dtype != t) return "a reduction that is not a plain fold from a constant";
+    if (!is_float(t) && !is_int(t) && !is_bool(t)) return "a reduction of " + std::string(info(t).name);
+    return "";
+  }
+  if (scalar_op(g, n)) return "";
+  if (name == "compare") return "compare by total order";
+  if (name == "convert") return "conversion that wraps";
+  return "'" + std::string(name) + "' has no scalar form";
+}
 
 std::optional<LoweredRegion> lower(const Graph& g, const passes::Region& region, const std::function<Layout(Value)>& layout, std::string& why) {
   return Lowering(g, layout).run(region, why);

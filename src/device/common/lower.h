@@ -23,6 +23,11 @@ struct LoweredRegion {
   std::vector<Value> operands;  // the value behind each operand; the last is the result
 };
 
+// The elementwise operator as one scalar operator, if it is one: not iota, clamp (two), or a form that no loop has.
+std::optional<loops::Op> scalar_op(const Graph& g, const Node& n);
+// Why an elementwise operator, or a reduction, has no loops; "" if it has. Types may be symbolic.
+std::string no_loops(const Graph& g, const Node& n);
+
 // layout: of a value that the region reads; the result is dense. nullopt, with the reason, when an operator has no scalar form.
 std::optional<LoweredRegion> lower(const Graph& g, const passes::Region& region, const std::function<Layout(Value)>& layout, std::string& why);
 
