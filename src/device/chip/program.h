@@ -19,7 +19,8 @@ enum class Opcode : uint8_t {
   matmul,      // out[m, n...] (+)= sum_k in0[k, m] * in1[k, n...]; accumulates when `accumulate`
   transpose,   // out[i, j] = in0[j, i]
   map,         // out = fn(in0, in1, in2), elementwise; an operand without buffer is `immediate`
-  activate,    // out = fn(in0 * scale + in1), in1 absent: + immediate. With out2: out2[row] = sum of out over the free dimensions
+  activate,    // out = fn(in0 * s + in1), s = in2 if present, else `scale`; in1 absent: + immediate; fn load: as it is. in1 and in2 repeat by strides
+               // of 0. With out2: out2[row] = sum of out over the free dimensions. On any engine
   reduce,      // out[i0, 1...] = fold by fn over all dimensions of in0 but the first `kept`; accumulates into out when `accumulate`
   stats,       // out[i0, 0] = mean, out[i0, 1] = variance of in0 over the free dimensions
   scan,        // running fold by fn along the last dimension
@@ -50,6 +51,13 @@ struct Access {
   int64_t free() const { return rows() > 0 ? elements() / rows() : 0; }
 };
 
+// How a weight was laid out when the model was compiled: element i of the buffer, in row-major order over `dims`, is the value's element
+// offset + sum_k i[k] * strides[k]. The product of dims is the buffer's elements.
+struct Arrangement {
+  std::vector<int64_t> dims, strides;
+  int64_t offset = 0;
+};
+
 struct Buffer {
   enum Use : uint8_t { input, weight, output, activation, scratch };
   std::string name;
@@ -60,7 +68,8 @@ struct Buffer {
   int64_t row_elements = 0;  // elements of one row
   int64_t address = 0;       // bytes from the start of the memory (of each partition, in partitioned ones)
   int32_t core = -1;         // owner of local memory; -1 in main memory
-  Value value = kNoValue;    // input, weight, output: the graph's value it holds, dense in row-major order
+  Value value = kNoValue;    // input, weight, output: the graph's value it holds, dense in row-major order unless arranged
+  int32_t arrangement = -1;  // weight: into Program::arrangements; -1: dense. A weight in local memory is there before the first instruction
   int64_t elements() const { return rows * row_elements; }
   int64_t row_bytes() const { return storage_bytes(dtype, row_elements); }
 };
@@ -113,6 +122,7 @@ struct Program {
   std::vector<Buffer> buffers;
   std::vector<Instruction> code;  // in an order in which every instruction stands after those it waits for
   std::vector<Wait> waits;
+  std::vector<Arrangement> arrangements;
   std::vector<StepInfo> steps;
   int64_t input_bytes = 0, output_bytes = 0;            // over the host link
   int64_t weight_bytes = 0;                             // in main memory
