@@ -134,4 +134,11 @@ struct Program {
   std::string text() const;  // the whole program, readable
 };
 
+// When a buffer is in use: from the first to the last instruction (in order of `code`) that touches it.
+struct Lifetime {
+  int32_t buffer = 0;
+  int32_t first = 0, last = 0;
+};
+std::vector<Lifetime> lifetimes(const Program& program);  // by first use; buffers that nothing touches are left out
+
 }  // namespace bascule::device::chip

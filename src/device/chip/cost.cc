@@ -1,0 +1,265 @@
+// device/chip/cost.cc — see cost.h and the rules in timing.h. Knows nothing of order: what one instruction asks for by itself.
+#include "device/chip/cost.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace bascule::device::chip {
+namespace {
+
+double ceil_div(int64_t a, int64_t b) { return static_cast<double>((a + b - 1) / b); }
+double bytes_of(DType t, int64_t elements) { return static_cast<double>(storage_bytes(t, elements)); }
+
+// Hops of one pass over n members, each way round a ring or axis of a torus at once.
+double hops(const std::string& topology, int64_t n) {
+  if (n <= 1) return 0;
+  const auto d = static_cast<double>(n);
+  if (topology == "all_to_all") return 1;
+  if (topology == "torus2d") return std::max(1.0, std::ceil(std::sqrt(d)));
+  if (topology == "torus3d") return std::max(1.0, std::ceil(1.5 * std::cbrt(d)));
+  return std::ceil(d / 2);
+}
+
+}  // namespace
+
+CostModel::CostModel(const Chip& chip, const Program& program, double schedule_factor)
+    : chip_(chip), program_(program), factor_(schedule_factor > 0 ? schedule_factor : chip.software.schedule_factor) {
+  for (const Memory& m : chip.memories) {
+    if (m.role == Role::scratchpad) {
+      partitioned_scratchpad_ = m.partitions > 1;
+      partitions_ = m.partitions;
+    } else if (m.role == Role::accumulator) {
+      partitioned_accumulator_ = m.partitions > 1;
+      banks_ = std::max<int64_t>(m.banks, 1);
+      bank_bytes_ = m.bytes / std::max<int64_t>(m.partitions, 1) / banks_;
+    } else if (m.role == Role::cache) {
+      if (m.bytes_per_s > 0) cache_bytes_per_ns_ = m.bytes_per_s * m.achieved / static_cast<double>(std::max<int64_t>(chip.cores, 1)) * 1e-9;
+    } else {
+      main_bytes_per_s_ = m.bytes_per_s * m.achieved;
+      if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
+        cores_of_stack_ = m.shared_by_cores;
+        main_bytes_per_s_ *= static_cast<double>(m.shared_by_cores) / static_cast<double>(chip.cores);
+      }
+    }
+  }
+  static_assert(kDTypeCount <= 64);
+  for (const auto& [t, p] : chip.matrix.passes) passes_[static_cast<size_t>(t)] = p;
+  rates_.resize(chip.engines.size());
+  for (size_t e = 0; e < rates_.size(); ++e)
+    for (int c = 0; c < kWorkClasses; ++c)
+      for (int v = 0; v < 6; ++v)
+        rates_[e][static_cast<size_t>(c)][static_cast<size_t>(v)] = chip.engines[e].rate(static_cast<WorkClass>(c), v >= 3, static_cast<Width>(v % 3));
+}
+
+void CostModel::refuse(const Instruction& i, const std::string& expected, const std::string& found) const {
+  const StepInfo* step = i.step >= 0 ? &program_.steps[static_cast<size_t>(i.step)] : nullptr;
+  fail_internal("program for chip:" + chip_.name + ": instruction '" + std::string(name(i.op)) + "' on " + program_.queues[static_cast<size_t>(i.queue)].name +
+                    (step ? " of step '" + step->name + "', " + text(step->origin) : ""),
+                expected, found);
+}
+
+bool CostModel::partitioned(const Access& a) const {
+  const Role m = memory(a);
+  return m == Role::accumulator ? partitioned_accumulator_ : m == Role::scratchpad && partitioned_scratchpad_;
+}
+
+double CostModel::bytes(const Access& a) const { return bytes_of(type(a), a.elements()); }
+
+double CostModel::lane_elements(const Access& a, int64_t lanes) const {
+  if (partitioned(a)) return ceil_div(a.rows(), lanes) * static_cast<double>(a.free());
+  return ceil_div(a.elements(), lanes);
+}
+
+bool CostModel::strided(const Access& a) const {
+  if (!a || !partitioned(a)) return false;
+  for (int k = a.rank - 1; k >= 1; --k)
+    if (a.sizes[static_cast<size_t>(k)] > 1) return std::abs(a.strides[static_cast<size_t>(k)]) * info(type(a)).storage_bits > 16 * 8;
+  return false;
+}
+
+// Pieces that are contiguous in the buffer (within a partition), each counted as row_bytes at least.
+CostModel::Transfer CostModel::transfer(const Access& a) const {
+  const bool rows_apart = partitioned(a);
+  int64_t run = 1;
+  for (int k = a.rank - 1; k >= (rows_apart ? 1 : 0); --k) {
+    const auto d = static_cast<size_t>(k);
+    if (a.sizes[d] == 1) continue;
+    if (a.strides[d] != run) break;
+    run *= a.sizes[d];
+  }
+  const int64_t elements = a.elements();
+  if (elements <= 0) return {};
+  const double piece = bytes_of(type(a), run);
+  return {static_cast<double>(elements / run) * std::max(piece, static_cast<double>(chip_.dma.row_bytes)), rows_apart ? a.rows() : 0};
+}
+
+double CostModel::passes(const Instruction& i) const {
+  double most = 0;
+  for (const Access* a : {&i.in[0], &i.in[1]}) {
+    if (!*a) continue;
+    const double p = passes_[static_cast<size_t>(type(*a))];
+    if (p <= 0) refuse(i, "a type that the matrix engine takes", std::string(info(type(*a)).name));
+    most = std::max(most, p);
+  }
+  return most;
+}
+
+Cost CostModel::matrix(const Instruction& i) const {
+  const MatrixEngine& m = chip_.matrix;
+  const double ns = 1e9 / m.clock_hz;
+  Cost c;
+  c.latency_ns = m.latency_ns + m.fill_cycles * ns;
+  const int64_t k = i.in[0].rows(), columns = i.in[0].free();
+  if (i.op != Opcode::matmul) {  // transpose: a product with the identity, the operand stationary
+    if (i.op != Opcode::transpose) refuse(i, "a product or transpose on the matrix engine", std::string(name(i.op)));
+    const double tiles = std::ceil(ceil_div(k, m.rows) * ceil_div(columns, m.cols) / static_cast<double>(m.units));
+    const double rows = static_cast<double>(std::min(k, m.rows));
+    const double p = chip_.machine == Machine::cached ? 1 : passes(i);
+    c.interval_ns = tiles * p * std::max(rows / m.moving_rows_per_cycle, std::min(m.min_interval_cycles, static_cast<double>(columns))) * ns * factor_;
+    return c;
+  }
+  const double n = static_cast<double>(i.in[1].free());
+  if (cached()) {  // padded work at the core's rate
+    const auto padded = [](double x, int64_t tile) { return tile > 1 ? std::ceil(x / static_cast<double>(tile)) * static_cast<double>(tile) : x; };
+    const double macs = padded(static_cast<double>(columns), m.tile_m ? m.tile_m : m.rows) * padded(n, m.tile_n ? m.tile_n : m.cols) *
+                        padded(static_cast<double>(k), m.tile_k);
+    const double per_cycle = static_cast<double>(m.rows * m.cols * m.units) * m.moving_rows_per_cycle / passes(i);
+    c.interval_ns = std::max(m.min_interval_cycles, macs / per_cycle) * ns / m.achieved * factor_;
+    if (!i.accumulate) c.interval_ns += chip_.software.wave_ns;
+    return c;
+  }
+  const double tiles = std::ceil(ceil_div(k, m.rows) * ceil_div(columns, m.cols) / static_cast<double>(m.units));
+  double stream = n / m.moving_rows_per_cycle;
+  if (chip_.level == Level::instruction && strided(i.in[1])) stream *= 2;
+  const double load = m.load_cycles_per_column * static_cast<double>(std::min(columns, m.cols));
+  c.interval_ns = tiles * passes(i) * std::max({m.min_interval_cycles, stream, load}) * ns / m.achieved * factor_;
+  return c;
+}
+
+Cost CostModel::engine(const Instruction& i, int32_t index) const {
+  const Engine& e = chip_.engines[static_cast<size_t>(index)];
+  bool accumulator = false, half_rate = false;
+  int bits = 0;
+  double elements = 0;
+  for (const Access* a : {&i.out, &i.in[0], &i.in[1], &i.in[2], &i.out2}) {
+    if (!*a) continue;
+    accumulator |= memory(*a) == Role::accumulator;
+    bits = std::max(bits, info(type(*a)).storage_bits);
+    elements = std::max(elements, lane_elements(*a, e.lanes));
+    half_rate |= chip_.level == Level::instruction && strided(*a);
+  }
+  // A gather reads rows by index: the table's size does not count.
+  if (i.op == Opcode::gather) elements = lane_elements(i.out, e.lanes);
+  const Width width = bits <= 8 ? Width::bits8 : bits <= 16 ? Width::bits16 : Width::wide;
+  const auto& rate = rates_[static_cast<size_t>(index)][static_cast<size_t>(i.work)][static_cast<size_t>((accumulator ? 3 : 0) + static_cast<int>(width))];
+  if (!rate) refuse(i, "work that the engine does", std::string(name(i.work)));
+  double cycles = e.startup_cycles + rate->extra_cycles + elements * rate->cycles_per_element * (half_rate ? 2 : 1);
+  cycles = std::max(cycles, e.min_interval_cycles);
+  if (i.out2) cycles += e.min_interval_cycles;
+  Cost c;
+  c.interval_ns = cycles * 1e9 / e.clock_hz * factor_;
+  if (cached() && chip_.software.wave_ns > 0) c.interval_ns += chip_.software.wave_ns;
+  c.latency_ns = e.latency_ns;
+  return c;
+}
+
+Cost CostModel::dma(const Instruction& i) const {
+  const Dma& d = chip_.dma;
+  Transfer most;
+  Cost c;
+  for (const Access* a : {&i.out, &i.in[0], &i.in[1]}) {
+    if (!*a || (i.op == Opcode::gather && a == &i.in[0])) continue;
+    const Transfer t = transfer(*a);
+    most.bytes = std::max(most.bytes, t.bytes);
+    most.rows = std::max(most.rows, t.rows);
+    if (memory(*a) == Role::main) c.main_bytes += bytes(*a);
+  }
+  if (i.op == Opcode::gather && memory(i.in[0]) == Role::main) c.main_bytes += bytes_of(type(i.in[0]), i.out.elements());
+  if (i.main_bytes > 0) c.main_bytes = i.main_bytes;
+  const auto all = static_cast<double>(std::max<int64_t>(d.engines, 1));
+  double used = all;
+  if (most.rows > 0 && partitions_ > 1) used = std::min(all, std::ceil(static_cast<double>(most.rows) * all / static_cast<double>(partitions_)));
+  double rate = d.bytes_per_s;
+  if (i.op == Opcode::transpose) {
+    if (d.transpose_rate <= 0) refuse(i, "a DMA that transposes", "transpose_rate 0");
+    rate *= d.transpose_rate;
+  }
+  if (rate > 0) {
+    c.interval_ns = most.bytes / (used * rate) * 1e9;
+    c.dma_ns = most.bytes / (all * rate) * 1e9;
+  } else if (c.main_bytes == 0 && main_bytes_per_s_ > 0) {
+    c.interval_ns = most.bytes / main_bytes_per_s_ * 1e9;  // local to local: as fast as the memory
+  }
+  c.interval_ns = std::max(c.interval_ns, d.floor_ns);
+  c.start_ns = d.start_ns;
+  c.latency_ns = d.finish_ns;
+  return c;
+}
+
+Cost CostModel::collective(const Instruction& i) const {
+  const bool between_chips = program_.chips > 1;
+  const int64_t n = between_chips ? program_.chips : program_.cores;
+  Cost c;
+  if (n <= 1) return c;
+  const double part = i.in[0] ? bytes(i.in[0]) : 0, all = bytes(i.out);
+  const bool gather = i.fn == loops::Op::load;                   // all_gather: each sends its part round
+  const double turns = gather ? 1 : 2;                           // all_reduce: reduce-scatter, then all-gather
+  const double sent = turns * std::max(part, all) * static_cast<double>(n - 1) / static_cast<double>(n);
+  if (between_chips) {
+    if (!chip_.link) refuse(i, "a chip with links", "no [link] in the chip file");
+    const Link& l = *chip_.link;
+    const double rate = l.collective_bytes_per_s > 0 ? l.collective_bytes_per_s : l.bytes_per_s;
+    c.interval_ns = (l.collective_step_ns > 0 ? l.collective_step_ns : turns * hops(l.topology, n) * l.latency_ns) + sent / rate * 1e9;
+    return c;
+  }
+  // Cores of one chip: each turn is a transfer through the other cores' memories.
+  const Dma& d = chip_.dma;
+  const double rate = d.bytes_per_s > 0 ? d.bytes_per_s * static_cast<double>(d.engines) : main_bytes_per_s_;
+  c.interval_ns = turns * (d.start_ns + d.finish_ns) + std::max(turns * d.floor_ns, rate > 0 ? sent / rate * 1e9 : 0);
+  return c;
+}
+
+Cost CostModel::host(const Instruction& i) const {
+  Cost c;
+  double copied = bytes(i.out);
+  for (const Access& a : i.in)
+    if (a) copied += bytes(a);
+  c.interval_ns = chip_.software.request_ns;
+  if (chip_.software.copy_bytes_per_s > 0) c.interval_ns += copied / chip_.software.copy_bytes_per_s * 1e9;
+  if (i.step >= 0) {
+    const Work& w = program_.steps[static_cast<size_t>(i.step)].work;
+    c.interval_ns += std::max(w.flops() / kHostFlopPerS, (w.bytes_read + w.bytes_written) / kHostBytesPerS) * 1e9;
+  }
+  return c;
+}
+
+// What an instruction takes from the cache and from main memory beside its compute. All main memory traffic of a cached machine crosses the cache.
+void CostModel::through_memories(const Instruction& i, Cost& c) const {
+  c.main_bytes += i.main_bytes;
+  c.cache_bytes += i.cache_bytes;
+  const double crossing = std::max(i.cache_bytes, cached() ? i.main_bytes : 0);
+  if (crossing <= 0 || cache_bytes_per_ns_ <= 0) return;
+  const double ns = crossing / cache_bytes_per_ns_;
+  c.cache_bound = ns > c.interval_ns;
+  c.interval_ns = std::max(c.interval_ns, ns);
+}
+
+Cost CostModel::operator()(const Instruction& i) const {
+  const Queue& q = program_.queues[static_cast<size_t>(i.queue)];
+  Cost c;
+  switch (q.kind) {
+    case Queue::matrix: c = matrix(i); break;
+    case Queue::engine: c = engine(i, q.engine_index); break;
+    case Queue::dma: return dma(i);
+    case Queue::collective: c = collective(i); break;
+    case Queue::host: return host(i);
+  }
+  through_memories(i, c);
+  return c;
+}
+
+Cost cost(const Chip& chip, const Program& program, const Instruction& instruction) { return CostModel(chip, program, 0)(instruction); }
+
+}  // namespace bascule::device::chip
