@@ -129,12 +129,14 @@ int32_t Emitter::main(std::string name, Buffer::Use use, DType dtype, int64_t el
   return id;
 }
 
-int32_t Emitter::local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core) {
+int32_t Emitter::local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core, int32_t spread) {
   const Memory* m = memory == Role::accumulator ? chip_.accumulator() : chip_.scratchpad();
   if (!m) return -1;
   Buffer b{std::move(name), memory, dtype, Buffer::scratch, rows, row_elements, 0, core, kNoValue};
+  b.spread = spread;
   // A linear memory holds the rows one after the other; in a partitioned one every partition gives row_bytes.
-  const int64_t bytes = m->partitions > 1 ? b.row_bytes() : storage_bytes(dtype, rows * row_elements);
+  const int64_t all = m->partitions > 1 ? b.row_bytes() : storage_bytes(dtype, rows * row_elements);
+  const int64_t bytes = (all + spread - 1) / spread;
   const int64_t bank = m->banks > 1 ? capacity(memory) / m->banks : 0;
   return add(pool(memory, core), std::move(b), (bytes + 3) / 4 * 4, bank, true);
 }

@@ -30,7 +30,8 @@ class Emitter {
   int32_t main(std::string name, Buffer::Use use, DType dtype, int64_t elements, Value value = kNoValue);
   // In a local memory of a core: the first free place after the last one given out, so that places are reused as late as possible (this is what lets
   // loads run ahead). -1 when nothing that large is free. A buffer no larger than an accumulator's bank does not cross one.
-  int32_t local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core = 0);
+  // With `spread` cores working alike, `core` stands for all of them: each gives 1/spread of the bytes.
+  int32_t local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core = 0, int32_t spread = 1);
   // Its place may be given out again; who takes it waits for this buffer's last users.
   void release(int32_t buffer);
   int64_t largest_free(Role memory, int32_t core = 0) const;  // bytes (of a partition) that local() could still place in one piece

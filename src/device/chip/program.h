@@ -16,7 +16,8 @@ namespace bascule::device::chip {
 enum class Opcode : uint8_t {
   copy,        // out = in0, cast to out's type. On a DMA queue: any memories; on an engine: scratchpad and accumulator
   gather,      // out[i, ...] = in0[clamp(in1[i]), ...]: rows of in0 (its sizes[0] rows, step strides[0]) by index
-  matmul,      // out[m, n...] (+)= sum_k in0[k, m] * in1[k, n...]; accumulates when `accumulate`
+  matmul,      // out[m, n...] (+)= sum_k in0[k, m] * in1[k, n...]; accumulates when `accumulate`. With `batch` and `folded`:
+               // out[b..., m..., n...] (+)= sum over k... of in0[b..., k..., m...] * in1[b..., k..., n...]
   transpose,   // out[i, j] = in0[j, i]
   map,         // out = fn(in0, in1, in2), elementwise; an operand without buffer is `immediate`
   activate,    // out = fn(in0 * s + in1), s = in2 if present, else `scale`; in1 absent: + immediate; fn load: as it is. in1 and in2 repeat by strides
@@ -70,6 +71,7 @@ struct Buffer {
   int32_t core = -1;         // owner of local memory; -1 in main memory
   Value value = kNoValue;    // input, weight, output: the graph's value it holds, dense in row-major order unless arranged
   int32_t arrangement = -1;  // weight: into Program::arrangements; -1: dense. A weight in local memory is there before the first instruction
+  int32_t spread = 1;        // local: its elements lie evenly over this many cores alike, each of which gives 1/spread of the bytes
   int64_t elements() const { return rows * row_elements; }
   int64_t row_bytes() const { return storage_bytes(dtype, row_elements); }
 };
@@ -91,8 +93,18 @@ struct Instruction {
   Access out, in[3], out2;
   float scale = 1, immediate = 0;
   int32_t wait_first = 0, wait_count = 0;  // in Program::waits
-  // Tile-level machines: bytes that this instruction takes from the cache and from main memory beside its compute; the slower of the three decides.
-  double cache_bytes = 0, main_bytes = 0;
+  int8_t batch = 0, folded = 1;            // matmul: leading dimensions that in0, in1 and out share, and dimensions of k after them
+  // Tile and roofline level: one instruction may stand for many tiles, on which `cores` cores (of all chips) work side by side:
+  //   interval = launches * software.operator_ns + waves * software.wave_ns + max(compute, cache, main)
+  //   compute  = matmul: flops / (peak_flop_per_s(type of in0) * achieved) + fill_cycles; others: elements / cores at the class's rate; DMA: at the rate of
+  //              `cores` cores' DMA
+  //   cache    = cache_bytes / (the cache's read_bytes_per_cycle * matrix.clock_hz)
+  //   main     = main_bytes / (main memory's bytes_per_s * achieved * chips)
+  int32_t cores = 1;
+  int32_t launches = 0, waves = 0;
+  double flops = 0;        // matmul: of the busiest core, padded to whole tiles; 0: 2 multiply-adds of the accesses / cores
+  double cache_bytes = 0;  // of the busiest core
+  double main_bytes = 0;   // of all cores together: what engines that work on main memory through a cache read and write there (DMA: from its accesses)
 };
 
 // An engine or DMA queue of a core.
