@@ -169,20 +169,25 @@ TEST(Timing, steps_of_a_machine_without_overlap_follow_each_other) {
   Hand h(chip);
   const int32_t x = h.main(40), a = h.sbuf(10), b = h.sbuf(10), c = h.sbuf(10);
   h.load(h.e.dma(0), a, x);
+  h.e.program().code.back().launches = 1;
   h.map(h.e.engine("vector"), b, a);
   h.load(h.e.dma(0), c, x);  // could run beside the map; transfers and compute are kept apart
   h.e.begin_step({.name = "second"});
   h.map(h.e.engine("scalar"), c, c);
+  h.e.program().code.back().launches = 1;
   const Timing t = time(h);
   EXPECT_DOUBLE_EQ(t.total_ns, 7 + 30 + 7 + 10);
+  EXPECT_EQ(t.limits.back(), std::pair(std::string("vector"), 10.0));
   EXPECT_EQ(t.step_ns, (std::vector<double>{37, 17}));
 }
 
-TEST(Timing, cached_machines_take_the_slowest_of_compute_cache_and_main_memory) {
+TEST(Timing, one_instruction_for_many_tiles_takes_the_slowest_of_compute_cache_and_main_memory) {
   Chip chip = unit_chip();
   chip.machine = Machine::cached;
   chip.level = Level::tile;
   chip.cores = 2;
+  chip.software.operator_ns = 3;
+  chip.software.wave_ns = 2;
   Memory l2;
   l2.name = "l2";
   l2.role = Role::cache;
@@ -190,18 +195,20 @@ TEST(Timing, cached_machines_take_the_slowest_of_compute_cache_and_main_memory) 
   chip.memories.push_back(l2);
   const auto total = [&](double cache_bytes, double main_bytes) {
     Hand h(chip, 2);
-    for (int32_t core : {0, 1}) {
-      const int32_t s = h.sbuf(10, core);
-      h.map(h.e.engine("vector", core), s, s);
-      h.e.program().code.back().cache_bytes = cache_bytes;
-      h.e.program().code.back().main_bytes = main_bytes;
-    }
+    const int32_t s = h.sbuf(20);
+    h.map(h.e.engine("vector"), s, s);
+    Instruction& i = h.e.program().code.back();
+    i.cores = 2;  // 80 elements on 2 x 4 lanes
+    i.launches = 1;
+    i.waves = 2;
+    i.cache_bytes = cache_bytes;
+    i.main_bytes = main_bytes;
     const Timing t = time(h);
     return std::pair(t.total_ns, t.limiter);
   };
-  EXPECT_EQ(total(0, 0), std::pair(10.0, std::string("vector")));
-  EXPECT_EQ(total(320, 0), std::pair(20.0, std::string("l2")));
-  EXPECT_EQ(total(160, 160), std::pair(20.0, std::string("hbm")));  // both cores' 160 bytes at 16 bytes a ns
+  EXPECT_EQ(total(0, 0), std::pair(3 + 2 * 2 + 10.0, std::string("vector")));
+  EXPECT_EQ(total(320, 0), std::pair(7 + 20.0, std::string("l2")));
+  EXPECT_EQ(total(160, 480), std::pair(7 + 30.0, std::string("hbm")));
 }
 
 TEST(Timing, a_wait_that_never_ends_is_an_error_that_names_the_instruction) {
@@ -311,15 +318,12 @@ TEST_F(Priced, products) {
   EXPECT_DOUBLE_EQ(matmul(DType::bf16, 128, 128, 512), 1024);
 }
 
-TEST_F(Priced, a_large_tile_is_passes_over_the_arrays) {
+TEST_F(Priced, a_large_product_at_tile_level_runs_at_the_peak_and_fills_once) {
   chip.level = Level::tile;
   chip.matrix.units = 4;
   chip.matrix.moving_rows_per_cycle = 2;
-  chip.matrix.min_interval_cycles = 0;
-  chip.matrix.load_cycles_per_column = 1;
-  // ceil(768 / 128) * ceil(3072 / 128) / 4 passes of 1024 / 2 rows
-  EXPECT_DOUBLE_EQ(matmul(DType::bf16, 768, 3072, 1024), 6 * 24 / 4 * 512);
-  EXPECT_DOUBLE_EQ(matmul(DType::bf16, 768, 768, 8), 6 * 6 / 4 * 128);  // loading the weights takes longer than the product
+  chip.matrix.fill_cycles = 83;
+  EXPECT_DOUBLE_EQ(matmul(DType::bf16, 768, 3072, 1024), 6 * 24 / 4 * 1024 / 2 + 83);
 }
 
 TEST_F(Priced, vector_work_by_place_and_width) {

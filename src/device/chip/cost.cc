@@ -35,10 +35,13 @@ CostModel::CostModel(const Chip& chip, const Program& program, double schedule_f
       banks_ = std::max<int64_t>(m.banks, 1);
       bank_bytes_ = m.bytes / std::max<int64_t>(m.partitions, 1) / banks_;
     } else if (m.role == Role::cache) {
-      if (m.bytes_per_s > 0) cache_bytes_per_ns_ = m.bytes_per_s * m.achieved / static_cast<double>(std::max<int64_t>(chip.cores, 1)) * 1e-9;
+      if (m.read_bytes_per_cycle > 0) cache_bytes_per_ns_ = m.read_bytes_per_cycle * chip.matrix.clock_hz * 1e-9;
+      else if (m.bytes_per_s > 0) cache_bytes_per_ns_ = m.bytes_per_s * m.achieved / static_cast<double>(std::max<int64_t>(chip.cores, 1)) * 1e-9;
     } else {
       main_bytes_per_s_ = m.bytes_per_s * m.achieved;
-      if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
+      if (chip.level != Level::instruction) {
+        main_bytes_per_s_ *= static_cast<double>(std::max<int64_t>(program.chips, 1));
+      } else if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
         cores_of_stack_ = m.shared_by_cores;
         main_bytes_per_s_ *= static_cast<double>(m.shared_by_cores) / static_cast<double>(chip.cores);
       }
@@ -116,23 +119,13 @@ Cost CostModel::matrix(const Instruction& i) const {
     if (i.op != Opcode::transpose) refuse(i, "a product or transpose on the matrix engine", std::string(name(i.op)));
     const double tiles = std::ceil(ceil_div(k, m.rows) * ceil_div(columns, m.cols) / static_cast<double>(m.units));
     const double rows = static_cast<double>(std::min(k, m.rows));
-    const double p = chip_.machine == Machine::cached ? 1 : passes(i);
-    c.interval_ns = tiles * p * std::max(rows / m.moving_rows_per_cycle, std::min(m.min_interval_cycles, static_cast<double>(columns))) * ns * factor_;
+    c.interval_ns = tiles * passes(i) * std::max(rows / m.moving_rows_per_cycle, std::min(m.min_interval_cycles, static_cast<double>(columns))) * ns * factor_;
     return c;
   }
   const double n = static_cast<double>(i.in[1].free());
-  if (cached()) {  // padded work at the core's rate
-    const auto padded = [](double x, int64_t tile) { return tile > 1 ? std::ceil(x / static_cast<double>(tile)) * static_cast<double>(tile) : x; };
-    const double macs = padded(static_cast<double>(columns), m.tile_m ? m.tile_m : m.rows) * padded(n, m.tile_n ? m.tile_n : m.cols) *
-                        padded(static_cast<double>(k), m.tile_k);
-    const double per_cycle = static_cast<double>(m.rows * m.cols * m.units) * m.moving_rows_per_cycle / passes(i);
-    c.interval_ns = std::max(m.min_interval_cycles, macs / per_cycle) * ns / m.achieved * factor_;
-    if (!i.accumulate) c.interval_ns += chip_.software.wave_ns;
-    return c;
-  }
   const double tiles = std::ceil(ceil_div(k, m.rows) * ceil_div(columns, m.cols) / static_cast<double>(m.units));
   double stream = n / m.moving_rows_per_cycle;
-  if (chip_.level == Level::instruction && strided(i.in[1])) stream *= 2;
+  if (strided(i.in[1])) stream *= 2;
   const double load = m.load_cycles_per_column * static_cast<double>(std::min(columns, m.cols));
   c.interval_ns = tiles * passes(i) * std::max({m.min_interval_cycles, stream, load}) * ns / m.achieved * factor_;
   return c;
@@ -140,6 +133,7 @@ Cost CostModel::matrix(const Instruction& i) const {
 
 Cost CostModel::engine(const Instruction& i, int32_t index) const {
   const Engine& e = chip_.engines[static_cast<size_t>(index)];
+  const bool tile_level = chip_.level != Level::instruction;
   bool accumulator = false, half_rate = false;
   int bits = 0;
   double elements = 0;
@@ -147,11 +141,12 @@ Cost CostModel::engine(const Instruction& i, int32_t index) const {
     if (!*a) continue;
     accumulator |= memory(*a) == Role::accumulator;
     bits = std::max(bits, info(type(*a)).storage_bits);
-    elements = std::max(elements, lane_elements(*a, e.lanes));
-    half_rate |= chip_.level == Level::instruction && strided(*a);
+    elements = std::max(elements, tile_level ? static_cast<double>(a->elements()) / static_cast<double>(e.lanes * i.cores) : lane_elements(*a, e.lanes));
+    half_rate |= !tile_level && strided(*a);
   }
   // A gather reads rows by index: the table's size does not count.
-  if (i.op == Opcode::gather) elements = lane_elements(i.out, e.lanes);
+  if (i.op == Opcode::gather)
+    elements = tile_level ? static_cast<double>(i.out.elements()) / static_cast<double>(e.lanes * i.cores) : lane_elements(i.out, e.lanes);
   const Width width = bits <= 8 ? Width::bits8 : bits <= 16 ? Width::bits16 : Width::wide;
   const auto& rate = rates_[static_cast<size_t>(index)][static_cast<size_t>(i.work)][static_cast<size_t>((accumulator ? 3 : 0) + static_cast<int>(width))];
   if (!rate) refuse(i, "work that the engine does", std::string(name(i.work)));
@@ -160,7 +155,6 @@ Cost CostModel::engine(const Instruction& i, int32_t index) const {
   if (i.out2) cycles += e.min_interval_cycles;
   Cost c;
   c.interval_ns = cycles * 1e9 / e.clock_hz * factor_;
-  if (cached() && chip_.software.wave_ns > 0) c.interval_ns += chip_.software.wave_ns;
   c.latency_ns = e.latency_ns;
   return c;
 }
@@ -178,7 +172,7 @@ Cost CostModel::dma(const Instruction& i) const {
   }
   if (i.op == Opcode::gather && memory(i.in[0]) == Role::main) c.main_bytes += bytes_of(type(i.in[0]), i.out.elements());
   if (i.main_bytes > 0) c.main_bytes = i.main_bytes;
-  const auto all = static_cast<double>(std::max<int64_t>(d.engines, 1));
+  const auto all = static_cast<double>(std::max<int64_t>(d.engines, 1) * i.cores);
   double used = all;
   if (most.rows > 0 && partitions_ > 1) used = std::min(all, std::ceil(static_cast<double>(most.rows) * all / static_cast<double>(partitions_)));
   double rate = d.bytes_per_s;
@@ -235,28 +229,49 @@ Cost CostModel::host(const Instruction& i) const {
   return c;
 }
 
-// What an instruction takes from the cache and from main memory beside its compute. All main memory traffic of a cached machine crosses the cache.
-void CostModel::through_memories(const Instruction& i, Cost& c) const {
-  c.main_bytes += i.main_bytes;
-  c.cache_bytes += i.cache_bytes;
-  const double crossing = std::max(i.cache_bytes, cached() ? i.main_bytes : 0);
-  if (crossing <= 0 || cache_bytes_per_ns_ <= 0) return;
-  const double ns = crossing / cache_bytes_per_ns_;
-  c.cache_bound = ns > c.interval_ns;
-  c.interval_ns = std::max(c.interval_ns, ns);
+// One instruction for many tiles, as Instruction's comment says.
+Cost CostModel::tiles(const Instruction& i, const Queue& q) const {
+  Cost c;
+  if (q.kind == Queue::engine) {
+    c = engine(i, q.engine_index);
+  } else {
+    const MatrixEngine& m = chip_.matrix;
+    double flops = i.flops;
+    if (i.op == Opcode::matmul && flops <= 0) {
+      double k = 1;
+      for (int d = i.batch; d < i.batch + i.folded; ++d) k *= i.in[0].sizes[static_cast<size_t>(d)];
+      flops = 2 * static_cast<double>(i.out.elements()) * k / i.cores;
+    } else if (i.op == Opcode::transpose && flops <= 0) {
+      flops = 2 * static_cast<double>(i.out.elements()) * static_cast<double>(m.rows) / i.cores;
+    } else if (i.op != Opcode::matmul && i.op != Opcode::transpose) {
+      refuse(i, "a product or transpose on the matrix engine", name(i.op));
+    }
+    const double per_cycle = 2.0 * static_cast<double>(m.rows * m.cols * m.units) * m.moving_rows_per_cycle / passes(i) * m.achieved;
+    c.interval_ns = (std::max(flops / per_cycle, m.min_interval_cycles) + m.fill_cycles) * 1e9 / m.clock_hz * factor_;
+    c.latency_ns = m.latency_ns;
+  }
+  c.main_bytes = i.main_bytes;
+  c.cache_bytes = i.cache_bytes;
+  if (i.cache_bytes > 0 && cache_bytes_per_ns_ > 0) {
+    const double ns = i.cache_bytes / cache_bytes_per_ns_;
+    c.cache_bound = ns > c.interval_ns;
+    c.interval_ns = std::max(c.interval_ns, ns);
+  }
+  return c;
 }
 
 Cost CostModel::operator()(const Instruction& i) const {
   const Queue& q = program_.queues[static_cast<size_t>(i.queue)];
   Cost c;
   switch (q.kind) {
-    case Queue::matrix: c = matrix(i); break;
-    case Queue::engine: c = engine(i, q.engine_index); break;
-    case Queue::dma: return dma(i);
+    case Queue::matrix: c = chip_.level == Level::instruction ? matrix(i) : tiles(i, q); break;
+    case Queue::engine: c = chip_.level == Level::instruction ? engine(i, q.engine_index) : tiles(i, q); break;
+    case Queue::dma: c = dma(i); break;
     case Queue::collective: c = collective(i); break;
-    case Queue::host: return host(i);
+    case Queue::host: c = host(i); break;
   }
-  through_memories(i, c);
+  c.lead_ns = i.launches * chip_.software.operator_ns + i.waves * chip_.software.wave_ns;
+  c.interval_ns += c.lead_ns;
   return c;
 }
 

@@ -13,8 +13,7 @@ class CostModel {
   CostModel(const Chip& chip, const Program& program, double schedule_factor);
   Cost operator()(const Instruction& i) const;
 
-  bool cached() const { return chip_.machine == Machine::cached; }
-  double main_bytes_per_s() const { return main_bytes_per_s_; }  // of one stack
+  double main_bytes_per_s() const { return main_bytes_per_s_; }  // of one stack; tile level: of all chips
   int64_t cores_of_stack() const { return cores_of_stack_; }     // 0: all cores share one
   int64_t banks() const { return banks_; }
   int64_t bank_bytes() const { return bank_bytes_; }  // of one partition of the accumulator
@@ -37,7 +36,7 @@ class CostModel {
   Cost dma(const Instruction& i) const;
   Cost collective(const Instruction& i) const;
   Cost host(const Instruction& i) const;
-  void through_memories(const Instruction& i, Cost& c) const;
+  Cost tiles(const Instruction& i, const Queue& q) const;
   [[noreturn]] void refuse(const Instruction& i, const std::string& expected, const std::string& found) const;
 
   const Chip& chip_;

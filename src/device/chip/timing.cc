@@ -18,7 +18,7 @@ enum class Via : uint8_t {
   start,    // time zero
   end,      // the end of another's occupation
   visible,  // a result that became visible
-  barrier,  // all of the step before, and operator_ns
+  barrier,  // all of the step before
   own,      // its own interval
   dma,      // the DMA engines' shared bandwidth
   main,     // main memory's shared bandwidth
@@ -34,7 +34,7 @@ struct Record {
 };
 
 struct Item {  // an instruction as the event loop sees it
-  double interval = 0, latency = 0, start = 0, dma = 0, main = 0;
+  double interval = 0, latency = 0, start = 0, lead = 0, dma = 0, main = 0;
   uint64_t ports = 0;  // servers of its core: port * banks + bank
   int32_t queue = 0, wait_first = 0, wait_count = 0, core = 0;
 };
@@ -140,7 +140,7 @@ void Simulation::price() {
     const Cost c = cost_(i);
     records_[items_.size()].cache_bound = c.cache_bound;
     result_.main_bytes += c.main_bytes;
-    items_.push_back({c.interval_ns, c.latency_ns, c.start_ns, c.dma_ns, c.main_bytes * ns_per_byte, queue_ports_[at(i.queue)].empty() ? 0 : ports_of(i), i.queue,
+    items_.push_back({c.interval_ns, c.latency_ns, c.start_ns, c.lead_ns, c.dma_ns, c.main_bytes * ns_per_byte, queue_ports_[at(i.queue)].empty() ? 0 : ports_of(i), i.queue,
                       i.wait_first, i.wait_count, program_.queues[at(i.queue)].core});
   }
 }
@@ -192,7 +192,6 @@ void Simulation::find_groups() {
     group_[i] = static_cast<int32_t>(group_left_.size()) - 1;
     ++group_left_.back();
   }
-  gate_ = chip_.software.operator_ns;
 }
 
 // The accumulator's banks that an instruction uses, as bits.
@@ -290,8 +289,9 @@ void Simulation::serve(int32_t i) {
 
   r.end = r.start + (kind == Queue::matrix ? warmed(i, r.start, item.interval) : item.interval);
   const auto shared = [&](Server& s, double ns, double& grant, int32_t& before, Via via) {
-    if (s.last >= 0 && s.free > r.start) before = s.last;
-    grant = std::max(s.free, r.start) + ns;
+    const double from = r.start + item.lead;
+    if (s.last >= 0 && s.free > from) before = s.last;
+    grant = std::max(s.free, from) + ns;
     s = {grant, i, s.busy + ns};
     if (grant <= r.end) return;
     r.end = grant;
@@ -322,7 +322,7 @@ void Simulation::serve(int32_t i) {
   if (gated_ && --group_left_[at(open_group_)] == 0 && at(open_group_) + 1 < group_left_.size()) {
     ++open_group_;
     gate_by_ = last_visible_;
-    gate_ = last_visible_ns_ + chip_.software.operator_ns;
+    gate_ = last_visible_ns_;
   }
 }
 
@@ -465,13 +465,10 @@ void Simulation::walk_back() {
       until(dma ? b.dma_grant : b.main_grant, dma ? kDma : chip_.main().name);
       i = before;
     } else {
-      until(r.start, dma ? kDma : main ? chip_.main().name : resource(i));
+      until(r.start + items_[at(i)].lead, dma ? kDma : main ? chip_.main().name : resource(i));
+      until(r.start, kLaunch);
       until(r.released, kLatency);
-      via = r.via;
-      if (via == Via::barrier) {
-        until(r.by >= 0 ? records_[at(r.by)].visible : 0, kLaunch);
-        via = Via::visible;
-      }
+      via = r.via == Via::barrier ? Via::visible : r.via;
       if (r.by < 0) break;
       i = r.by;
     }

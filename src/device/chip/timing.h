@@ -15,7 +15,7 @@ namespace bascule::device::chip {
 //   engines     max(min_interval, startup + extra + x * rate(class, accumulator, width)); an innermost stride over 16 bytes halves the ports' rate
 //               (instruction-level chips); a fold beside the result (out2) costs min_interval more.
 //   DMA         bytes / (rate * engines used), at least floor_ns; contiguous pieces count as row_bytes at least; start_ns and finish_ns are latency.
-//   cached      the slowest of compute, bytes at a core's share of the cache, and main memory; wave_ns for each tile that begins a sum.
+//   tile level  one instruction stands for many tiles, as program.h's Instruction says; launches and waves come before the work.
 //   collective  steps * step latency + bytes / bandwidth of the links (between cores of one chip: of the DMA engines).
 //   host        one request and its copies over the host link, and the work at kHostFlopPerS.
 // schedule_factor multiplies matrix and engine intervals.
@@ -26,6 +26,7 @@ struct Cost {
   double cache_bytes = 0;
   double start_ns = 0;        // DMA: from trigger to first byte; overlaps the transfer before it on the queue
   double dma_ns = 0;          // DMA: time of all DMA engines of the core together, which its queues share
+  double lead_ns = 0;         // part of interval_ns: launches and waves
   bool cache_bound = false;   // the cache decides interval_ns
 };
 // The chip's own schedule_factor. InternalError, naming the instruction: no rate for that class, or a type that the matrix engine does not take.
@@ -47,8 +48,8 @@ struct QueueUse {
   int64_t instructions = 0;
 };
 
-// Time zero is the trigger of the first instruction. Machines whose operators do not overlap (cached ones, and overlap = false) begin a step
-// operator_ns after all of the step before has ended; overlap = false also keeps transfers and compute of a core apart.
+// Time zero is the trigger of the first instruction. Machines whose operators do not overlap (cached ones, and overlap = false) begin a step when
+// all of the step before has ended; overlap = false also keeps transfers and compute of a core apart.
 struct Timing {
   double total_ns = 0;        // on the chip: until the last result is visible
   double request_ns = 0;      // host and runtime per request, beside total_ns
@@ -61,7 +62,7 @@ struct Timing {
   std::vector<double> start_ns, end_ns;  // of each instruction's occupation
   std::vector<double> step_ns;           // of each step: its share of the critical path; sums to total_ns
   std::vector<int32_t> critical_path;    // instructions, first to last
-  std::string limiter;                   // "tensor", "vector", "hbm", "dma", "latency": where the critical path spends most
+  std::string limiter;                   // "tensor", "vector", "hbm", "dma", "latency", "launch": where the critical path spends most
   std::vector<std::pair<std::string, double>> limits;  // the critical path by resource, longest first; sums to total_ns
   std::vector<int32_t> grants;                         // order of service of shared resources: all instructions as they were started
   std::vector<float> cold;                             // chips with a power ramp: share of each product done at the idle limit; else empty
