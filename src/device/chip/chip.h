@@ -148,6 +148,7 @@ struct Software {
 struct Instance {
   std::string name;  // "inf2.xlarge"
   int64_t chips = 1;
+  double network_bytes_per_s = 0;  // one way, to other instances; 0: not given
 };
 
 // Where a number is from: "assumed...", "fitted...", or a publication.
@@ -161,7 +162,9 @@ struct Source {
 struct Figure {
   std::string path;
   std::string value;
-  std::string source;
+  std::string source;  // "" only in [chip]
+  bool assumed() const { return source.starts_with("assumed"); }
+  bool fitted() const { return source.starts_with("fitted"); }
 };
 
 struct Chip {
@@ -181,6 +184,7 @@ struct Chip {
   Power power;
   Software software;
   std::vector<Instance> instances;
+  std::map<DType, double> published_peak_flop_per_s;  // of the chip as its vendor prints it; never used for time
   std::vector<Source> sources;
   std::vector<Figure> figures;  // every number, in file order
   std::string file;
@@ -193,14 +197,21 @@ struct Chip {
   double peak_flop_per_s(DType t) const { return matrix.peak_flop_per_s(t) * static_cast<double>(cores); }
 };
 
-// Reads chips/NAME.toml. InvalidFileError: unknown key (with the nearest known one), a value of a wrong type or out of range, a number without
-// source.
+// Reads chips/NAME.toml. InvalidFileError with every problem of the file: unknown key (with the nearest known one), a value of a wrong type or out
+// of range, a missing one, a number without source, an include that leads back to itself. `include = "other.toml"` at the top takes over that
+// file's settings but its instances; it is looked for beside the file, then among the installed chips.
 Chip read_chip(const std::string& path);
 Chip parse_chip(std::string_view toml, const std::string& file);
 
-// Chips that are installed: files of $BASCULE_CHIPS (a list of folders), then of the folder beside the program, then of the build.
+// Every key a chip file may have, in the order of docs/chips.md: the reader's own table.
+struct KeyInfo {
+  std::string section, name, type, range, fallback, meaning;  // fallback: what an absent one means, or "required"
+};
+std::vector<KeyInfo> chip_keys();
+
+// Chips that are installed, sorted: files of $BASCULE_CHIPS (a list of folders), then of the folder beside the program, then of the source tree.
 std::vector<std::string> chip_names();
-// UsageError, with the nearest name, if there is none.
+// UsageError, with the nearest name, if there is none. Read once.
 const Chip& find_chip(const std::string& chip_name);
 
 // A price list: prices/*.toml, each with date, region and source.
@@ -211,6 +222,6 @@ struct Price {
   bool per_chip = false;  // the instance name is then the chip's
 };
 std::vector<Price> parse_prices(std::string_view toml, const std::string& file);
-const std::vector<Price>& prices();
+const std::vector<Price>& prices();  // of all installed lists: $BASCULE_PRICES, then as for chips
 
 }  // namespace bascule::device::chip
