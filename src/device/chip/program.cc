@@ -87,7 +87,8 @@ std::string operation_text(const Program& p, const Instruction& i) {
       return fmt::format("{} = {}({})", out, fn_name(i.fn), args);
     }
     case Opcode::activate:
-      return fmt::format("{} = {}({} * {:g} + {}){}", out, fn_name(i.fn), in(0), i.scale, in(1), i.out2 ? "; sum " + access_text(p, i.out2) : "");
+      return fmt::format("{} = {}({} * {} + {}){}", out, i.fn == loops::Op::load ? "" : fn_name(i.fn), in(0), i.in[2] ? in(2) : fmt::format("{:g}", i.scale), in(1),
+                         i.out2 ? "; sum " + access_text(p, i.out2) : "");
     case Opcode::reduce:
     case Opcode::scan: return fmt::format("{} {} {} of {}", out, i.accumulate ? "+=" : "=", fn_name(i.fn), in(0));
     case Opcode::stats: return fmt::format("{} = mean, variance of {}", out, in(0));
@@ -97,6 +98,19 @@ std::string operation_text(const Program& p, const Instruction& i) {
     case Opcode::collective: return fmt::format("{} = {}({})", out, i.op == Opcode::host ? "host" : i.fn == loops::Op::load ? "all_gather" : "all_reduce", in(0));
   }
   return out;
+}
+
+// What one instruction for many tiles stands for: " {132 cores, 2 waves, 3.00 MiB of main memory}".
+std::string tiles_text(const Instruction& i) {
+  std::string out;
+  const auto add = [&](const std::string& fact) { out += (out.empty() ? "  {" : ", ") + fact; };
+  if (i.cores > 1) add(fmt::format("{} cores", i.cores));
+  if (i.launches > 0) add(fmt::format("{} launch{}", i.launches, i.launches == 1 ? "" : "es"));
+  if (i.waves > 0) add(fmt::format("{} wave{}", i.waves, i.waves == 1 ? "" : "s"));
+  if (i.flops > 0) add(fmt::format("{:.4g} FLOPs of the busiest core", i.flops));
+  if (i.cache_bytes > 0) add(bytes_text(i.cache_bytes) + " of cache");
+  if (i.main_bytes > 0) add(bytes_text(i.main_bytes) + " of main memory");
+  return out.empty() ? out : out + "}";
 }
 
 std::string queue_name(const Program& p, size_t q) {
@@ -167,7 +181,7 @@ void write_queue(const Program& p, size_t q, const std::vector<int32_t>& code, s
   int32_t count = 0, step = -1;
   for (const int32_t n : code) {
     const Instruction& i = p.code[static_cast<size_t>(n)];
-    out += fmt::format("{:>7} {:<9} {}", ++count, name(i.op), operation_text(p, i));
+    out += fmt::format("{:>7} {:<9} {}", ++count, name(i.op), operation_text(p, i) + tiles_text(i));
     for (int32_t w = 0; w < i.wait_count; ++w) {
       const Wait& wait = p.waits[static_cast<size_t>(i.wait_first + w)];
       out += fmt::format("{}{}>={}", w ? ", " : "  wait ", queue_name(p, static_cast<size_t>(wait.queue)), wait.count);
