@@ -28,7 +28,7 @@ enum class Opcode : uint8_t {
   fill,        // out = immediate
   iota,        // out[i...] = immediate + i along dimension `kept`
   host,        // nodes that the chip cannot run: on the host, between transfers over the host link
-  collective,  // all_reduce (fn) or all_gather among `cores` cores or chips
+  collective,  // among cores or chips, whose parts are in0[participant, ...]: fn load: out = in0 (all_gather); else out[...] = fold by fn (all_reduce)
 };
 const char* name(Opcode op);
 
@@ -123,6 +123,7 @@ struct StepInfo {
   Work work;           // of its nodes
   std::string choice;  // how it was mapped, readable: "stationary=weights m=128 n=512 split=M:2"
   std::string host;    // reason why it runs on the host, "" if it does not
+  std::vector<int32_t> nodes;  // of the mapped graph: those a `host` instruction runs, on the main-memory buffers that hold their values
 };
 
 struct Program {
