@@ -94,9 +94,19 @@ class Checker {
       const int64_t bytes = parts ? b.row_bytes() : storage_bytes(b.dtype, b.elements());
       if (b.address > capacity || bytes > capacity - b.address)
         line(at, std::string("a place within the ") + std::to_string(capacity) + " bytes of " + (parts ? "a partition of " : "") + m->name, "bytes " + std::to_string(b.address) + " to " + std::to_string(b.address + bytes));
+      if (b.arrangement >= 0) arrangement(b, at);
       const int64_t unit = std::max(1, info(b.dtype).storage_bits / 8);
       if (b.address % unit != 0) line(at, "an address that is a multiple of " + std::to_string(unit), std::to_string(b.address));
     }
+  }
+
+  void arrangement(const Buffer& b, const std::string& at) {
+    if (b.use != Buffer::weight || b.arrangement >= static_cast<int32_t>(p_.arrangements.size())) {
+      line(at, "an arrangement of the program, of a weight", "number " + std::to_string(b.arrangement));
+      return;
+    }
+    const Arrangement& a = p_.arrangements[static_cast<size_t>(b.arrangement)];
+    if (a.dims.size() != a.strides.size() || element_count(a.dims) != b.elements()) line(at, "an arrangement of its " + std::to_string(b.elements()) + " elements", std::to_string(element_count(a.dims)));
   }
 
   // Weights stay from request to request: nothing else may lie there.
@@ -234,6 +244,7 @@ class Checker {
         if (!out && !i.out2) return refuse("a result for activate", "none");
         if (out && !same(out, x, "a result")) return false;
         if (y && !repeats(y, x)) return refuse("a bias that repeats to " + sizes(x), sizes(y));
+        if (i.in[2] && !repeats(i.in[2], x)) return refuse("a scale that repeats to " + sizes(x), sizes(i.in[2]));
         return !i.out2 || i.out2.elements() == x.rows() ? true : refuse("a sum for each of " + std::to_string(x.rows()) + " rows", sizes(i.out2));
       case Opcode::reduce: {
         if (i.kept < 0 || i.kept > x.rank) return refuse("at most " + std::to_string(x.rank) + " kept dimensions", std::to_string(i.kept));

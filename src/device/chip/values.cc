@@ -209,8 +209,16 @@ class Execution {
     const Access& like = i.in[0];
     const int64_t n = like.elements();
     float* a = load(i.in[0], a_);
-    const float* bias = operand(i.in[1], like, i.immediate, b_);
-    for (int64_t k = 0; k < n; ++k) a[k] = a[k] * i.scale + bias[k];
+    if (i.in[2]) {
+      const float* scale = operand(i.in[2], like, 1, c_);
+      for (int64_t k = 0; k < n; ++k) a[k] *= scale[k];
+    } else if (i.scale != 1) {
+      for (int64_t k = 0; k < n; ++k) a[k] *= i.scale;
+    }
+    if (i.in[1] || i.immediate != 0) {
+      const float* bias = operand(i.in[1], like, i.immediate, b_);
+      for (int64_t k = 0; k < n; ++k) a[k] += bias[k];
+    }
     float* out = room(out_, n);
     if (!apply_f32(i.fn, n, a, nullptr, nullptr, out) || loops::arity(i.fn) > 1) unknown(i.fn, "one float");
     finish(i.fn, n, out);

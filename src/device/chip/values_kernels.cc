@@ -141,6 +141,9 @@ bool unary(Op op, int64_t n, const float* a, float* out) {
     case Op::tanh: each(n, a, out, [](float x) { return std::tanh(x); }); return true;
     case Op::logistic: each(n, a, out, [](float x) { return 1 / (1 + std::exp(-x)); }); return true;
     case Op::erf: each(n, a, out, [](float x) { return std::erf(x); }); return true;
+    case Op::gelu: each(n, a, out, [](float x) { return 0.5f * x * std::erfc(x * -0.70710678f); }); return true;
+    case Op::gelu_tanh: each(n, a, out, [](float x) { return 0.5f * x * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x))); }); return true;
+    case Op::silu: each(n, a, out, [](float x) { return x / (1 + std::exp(-x)); }); return true;
     case Op::sine: each(n, a, out, [](float x) { return std::sin(x); }); return true;
     case Op::cosine: each(n, a, out, [](float x) { return std::cos(x); }); return true;
     case Op::tan: each(n, a, out, [](float x) { return std::tan(x); }); return true;

@@ -93,6 +93,61 @@ void convert(const Tensor& from, DType t, std::byte* to, const std::string& what
   }
 }
 
+// The weight as its buffer holds it.
+Tensor arranged(const Tensor& t, const Arrangement& a, const std::string& what) {
+  int64_t low = a.offset, high = a.offset;
+  for (size_t k = 0; k < a.dims.size(); ++k) {
+    if (a.dims[k] == 0) return Tensor(t.dtype(), a.dims);
+    const int64_t reach = (a.dims[k] - 1) * a.strides[k];
+    (reach < 0 ? low : high) += reach;
+  }
+  if (low < 0 || high >= t.elements())
+    fail_device(what, "an arrangement of the " + std::to_string(t.elements()) + " elements of the weight", "elements " + std::to_string(low) + " to " + std::to_string(high), "This is a bug of the mapper");
+  Tensor out(t.dtype(), a.dims);
+  const int bits = info(t.dtype()).storage_bits;
+  std::byte* to = out.mutable_data();
+  const std::byte* from = t.data();
+  std::vector<int64_t> index(a.dims.size(), 0);
+  const size_t last = a.dims.size();
+  const int64_t inner = last > 0 ? a.dims[last - 1] : 1, stride = last > 0 ? a.strides[last - 1] : 1;
+  const auto row = [&]<class T>(int64_t at, int64_t done, T) {
+    const T* x = reinterpret_cast<const T*>(from) + at;
+    T* y = reinterpret_cast<T*>(to) + done;
+    for (int64_t i = 0; i < inner; ++i) y[i] = x[i * stride];
+  };
+  int64_t at = a.offset;
+  for (int64_t done = 0; done < out.elements(); done += inner) {
+    if (bits == 32) row(at, done, uint32_t{});
+    else if (bits == 16) row(at, done, uint16_t{});
+    else if (bits == 8) row(at, done, uint8_t{});
+    else if (bits == 64) row(at, done, uint64_t{});
+    else
+      for (int64_t i = 0; i < inner; ++i) store_double(t.dtype(), to, done + i, load_double(t.dtype(), from, at + i * stride));
+    for (size_t k = last > 0 ? last - 1 : 0; k-- > 0;) {
+      at += a.strides[k];
+      if (++index[k] < a.dims[k]) break;
+      at -= a.strides[k] * a.dims[k];
+      index[k] = 0;
+    }
+  }
+  return out;
+}
+
+// A weight's values as its buffer takes them.
+Tensor weight_of(const Program& program, const Graph& graph, const Buffer& buffer) {
+  const std::string what = "chip:" + program.chip + ": weight '" + escaped(buffer.name) + "'";
+  const Tensor* t = buffer.value ? graph.constant(buffer.value) : nullptr;
+  if (!t) {
+    const Node* n = buffer.value ? graph.producer(buffer.value) : nullptr;
+    if (n && n->op->name == "absent")
+      fail_usage(what, "its values", n->attrs.text("reason"), "Put the weights file beside the model; without it a model can be compiled and timed, not run for values");
+    fail_device(what, "a constant of the graph", n ? "the result of " + std::string(n->op->name) : "none", "This is a bug of the mapper");
+  }
+  if (buffer.arrangement >= 0) return arranged(*t, program.arrangements[static_cast<size_t>(buffer.arrangement)], what);
+  if (t->elements() != buffer.elements()) fail_device(what, std::to_string(buffer.elements()) + " elements", t->type_text(), "This is a bug of the mapper");
+  return *t;
+}
+
 }  // namespace
 
 std::string where(const Program& p, int64_t instruction) {
@@ -124,19 +179,11 @@ Memories::Memories(const Chip& chip, const Program& program, const Graph& graph)
   for (size_t b = 0; b < program.buffers.size(); ++b) {
     const Buffer& buffer = program.buffers[b];
     if (buffer.use == Buffer::weight && buffer.memory == Role::main) {
-      const Tensor* t = graph.constant(buffer.value);
-      const std::string what = "chip:" + program.chip + ": weight '" + escaped(buffer.name) + "'";
-      if (!t) {
-        const Node* n = buffer.value ? graph.producer(buffer.value) : nullptr;
-        if (n && n->op->name == "absent")
-          fail_usage(what, "its values", n->attrs.text("reason"), "Put the weights file beside the model; without it a model can be compiled and timed, not run for values");
-        fail_device(what, "a constant of the graph", n ? "the result of " + std::string(n->op->name) : "none", "This is a bug of the mapper");
-      }
-      if (t->elements() != buffer.elements()) fail_device(what, std::to_string(buffer.elements()) + " elements", t->type_text(), "This is a bug of the mapper");
+      const Tensor t = weight_of(program, graph, buffer);
       const int64_t bytes = storage_bytes(buffer.dtype, buffer.elements());
       charges_.emplace_back(bytes + kPadding, "weights of a modelled chip");
       weights_[b].resize(static_cast<size_t>(bytes + kPadding));
-      convert(*t, buffer.dtype, weights_[b].data(), what);
+      convert(t, buffer.dtype, weights_[b].data(), "chip:" + program.chip + ": weight '" + escaped(buffer.name) + "'");
       continue;
     }
     const Key key{buffer.memory, buffer.memory == Role::main ? -1 : buffer.core};
@@ -175,11 +222,7 @@ void Memories::start(const Graph& graph, std::span<const Tensor> inputs) {
   for (size_t b = 0; b < program_.buffers.size(); ++b) {
     const Buffer& buffer = program_.buffers[b];
     if (image_of_[b] < 0 || !buffer.value) continue;
-    if (buffer.use == Buffer::weight) {
-      const Tensor* t = graph.constant(buffer.value);
-      if (!t) fail_device("chip:" + program_.chip + ": weight '" + escaped(buffer.name) + "'", "a constant of the graph", "none", "This is a bug of the mapper");
-      put(static_cast<int32_t>(b), *t, "weight");
-    }
+    if (buffer.use == Buffer::weight) put(static_cast<int32_t>(b), weight_of(program_, graph, buffer), "weight");
     if (buffer.use != Buffer::input) continue;
     for (size_t i = 0; i < graph.inputs.size() && i < inputs.size(); ++i)
       if (graph.inputs[i] == buffer.value) put(static_cast<int32_t>(b), inputs[i], "input '" + escaped(graph.at(buffer.value).name) + "'");
