@@ -26,7 +26,7 @@ void bascule_status_free(bascule_status* status);
 /* Element types by name: "f32", "i64", "u8", "bf16", "i1" (bool, one byte), "i4" (packed, low bits first) ... A NULL option is its default. */
 typedef struct {
   const char* device;         /* "cpu" */
-  const char* precision;      /* "f32" */
+  const char* precision;      /* NULL: the device's own */
   int threads;                /* 0: all that the process may use; never changes an answer */
   int64_t memory_limit_bytes; /* 0: the machine's */
   double time_limit_s;        /* 0: none */

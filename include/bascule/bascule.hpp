@@ -94,7 +94,7 @@ struct Port {
 struct LoadOptions {
   std::string device = "cpu";
   int threads = 0;                  // 0: all that the process may use; never changes an answer
-  std::string precision = "f32";
+  std::string precision;            // of products; "": the device's own
   int64_t memory_limit_bytes = 0;   // of the load and of each run; 0: the machine's or the cgroup's
   double time_limit_s = 0;          // of the load and of each run; 0: none
 };

@@ -110,7 +110,7 @@ int bench(const Options& o) {
   j["model"] = o.session.model;
   j["device"] = o.session.device;
   j["basis"] = "measured";
-  j["precision"] = o.session.precision;
+  j["precision"] = session->options().precision;
   j["threads"] = threads;
   j["latency_ms"] = {
       {"min", sorted.front()}, {"p50", percentile(sorted, 0.5)}, {"p90", percentile(sorted, 0.9)}, {"p99", percentile(sorted, 0.99)}, {"mean", mean}};
@@ -143,7 +143,7 @@ int bench(const Options& o) {
   table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(*limit / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) +
                                                    " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
                                              : "not known: the graph does not tell its work"});
-  table.row({"threads, precision", std::to_string(threads) + ", " + o.session.precision});
+  table.row({"threads, precision", std::to_string(threads) + ", " + session->options().precision});
   print(table.text());
   return 0;
 }

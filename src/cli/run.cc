@@ -20,12 +20,12 @@ struct Options {
   Format format = Format::table;
 };
 
-// Deep f32 networks differ by up to 2e-3 of the largest output by the order of their sums; a rounding to 10 or 7 bits adds its own.
-double default_limit(const std::string& precision) { return precision == "bf16" ? 1e-1 : precision == "f16" ? 2e-2 : 2e-3; }
+// Deep f32 networks differ by up to 2e-3 of the largest output by the order of their sums; a rounding to 10, 7 or fewer bits adds its own.
+double default_limit(const std::string& precision) { return precision == "f32" ? 2e-3 : precision == "f16" ? 2e-2 : precision == "bf16" ? 1e-1 : 3e-1; }
 
-Tolerance tolerance_of(const Options& o) {
+Tolerance tolerance_of(const Options& o, const std::string& precision) {
   if (o.rtol >= 0 || o.atol >= 0) return Tolerance::allclose(std::max(0.0, o.rtol), std::max(0.0, o.atol));
-  return Tolerance::relative(o.tolerance >= 0 ? o.tolerance : default_limit(o.session.precision));
+  return Tolerance::relative(o.tolerance >= 0 ? o.tolerance : default_limit(precision));
 }
 
 std::string rule_text(const Tolerance& t) {
@@ -51,12 +51,13 @@ int run(const Options& o) {
   ordered_json json;
   json["model"] = o.session.model;
   json["device"] = o.session.device;
+  json["precision"] = session->options().precision;
   json["load_ms"] = load_s * 1e3;
   json["run_ms"] = run_s * 1e3;
   json["outputs"] = ordered_json::array();
   Table table(o.expected.empty() ? std::vector<std::string>{"output", "type", "values"}
                                  : std::vector<std::string>{"output", "type", "error", "result"});
-  const Tolerance tolerance = tolerance_of(o);
+  const Tolerance tolerance = tolerance_of(o, session->options().precision);
   std::map<size_t, HostValue> expected;
   if (!o.expected.empty()) expected = read_expected(o.expected, ports);
   bool same = true;
@@ -108,7 +109,7 @@ void add_run(CLI::App& app, Action& action) {
       ->type_name("FILE");
   verb->add_option("--rtol", o->rtol, "Compare elementwise: |got-want| <= atol + rtol |want|")->check(CLI::NonNegativeNumber)->type_name("R");
   verb->add_option("--atol", o->atol, "See --rtol")->check(CLI::NonNegativeNumber)->type_name("A");
-  verb->add_option("--tolerance", o->tolerance, "Limit of max|got-want| / max|want| (default: 2e-3; f16 2e-2; bf16 1e-1)")
+  verb->add_option("--tolerance", o->tolerance, "Limit of max|got-want| / max|want| (default by precision: f32 2e-3, f16 2e-2, bf16 1e-1, 8 bits 3e-1)")
       ->check(CLI::NonNegativeNumber)
       ->type_name("T");
   add_format(*verb, o->format);

@@ -17,7 +17,7 @@ void add_session(CLI::App& verb, SessionOptions& o) {
   verb.add_option("--threads", o.threads, "Threads (default: all that the process may use); the answer is the same for any number")
       ->check(CLI::Range(0, 4096))
       ->type_name("N");
-  verb.add_option("--precision", o.precision, "f32 (default), bf16 or f16: what products may be rounded to")
+  verb.add_option("--precision", o.precision, "f32, bf16, f16 ...: what products may be rounded to (default: f32 on cpu, on a chip its compiler's own)")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   add_limits(verb, o.limits);
 }

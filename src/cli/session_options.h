@@ -9,7 +9,7 @@
 namespace bascule::cli {
 
 struct SessionOptions {
-  std::string model, device = "cpu", precision = "f32";
+  std::string model, device = "cpu", precision;
   int threads = 0;
   Limits limits;
   runtime::Options options() const;

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "device/registry.h"
 
 namespace bascule::device {
 namespace {
@@ -17,6 +18,23 @@ struct Entry {
 std::map<std::string, Entry, std::less<>>& table() {
   static std::map<std::string, Entry, std::less<>> t;
   return t;
+}
+
+std::map<std::string, Family, std::less<>>& families() {
+  static std::map<std::string, Family, std::less<>> t;
+  return t;
+}
+
+// "chip:trainium2" of the family "chip"; nullptr if no family has that prefix.
+const Device* find_member(const std::string& name) {
+  static std::map<std::string, std::unique_ptr<Device>> made;
+  const size_t colon = name.find(':');
+  if (colon == std::string::npos) return nullptr;
+  const auto family = families().find(name.substr(0, colon));
+  if (family == families().end()) return nullptr;
+  std::unique_ptr<Device>& d = made[name];
+  if (!d) d = family->second.make(name.substr(colon + 1));
+  return d.get();
 }
 
 class HostBuffer : public Buffer {
@@ -66,8 +84,10 @@ const Device& find_device(const std::string& name) {
   const std::lock_guard lock(mutex);
   const auto at = table().find(name);
   if (at == table().end()) {
+    if (const Device* member = find_member(name)) return *member;
     std::string names;
     for (const std::string& n : device_names()) names += (names.empty() ? "" : ", ") + n;
+    for (const auto& [prefix, family] : families()) names += ", " + prefix + ":NAME with one of " + std::to_string(family.members().size()) + " names";
     fail_usage("device '" + escaped(name) + "'", "one of " + names, "none of that name", "Give --device one of these");
   }
   if (!at->second.made) at->second.made = at->second.factory();
@@ -77,6 +97,15 @@ const Device& find_device(const std::string& name) {
 std::vector<std::string> device_names() {
   std::vector<std::string> out;
   for (const auto& [name, e] : table()) out.push_back(name);
+  return out;
+}
+
+bool register_family(std::string_view prefix, Family family) { return families().emplace(std::string(prefix), family).second; }
+
+std::vector<std::string> family_names() {
+  std::vector<std::string> out;
+  for (const auto& [prefix, family] : families())
+    for (const std::string& member : family.members()) out.push_back(prefix + ":" + member);
   return out;
 }
 

@@ -10,6 +10,7 @@
 #include "base/threads.h"
 #include "graph/evaluate.h"
 #include "passes/pipeline.h"
+#include "runtime/per_shape.h"
 
 namespace bascule::runtime {
 namespace {
@@ -177,7 +178,8 @@ Plan::Plan(std::shared_ptr<const Graph> graph, const device::Device& device, con
       }
     }
     if (s.out.empty()) continue;  // dead
-    s.executable = device.compile(extract(g, nodes, s.in, s.out), options);
+    Graph part = extract(g, nodes, s.in, s.out);
+    s.executable = device.info().symbolic || part.symbols().empty() ? device.compile(std::move(part), options) : compile_per_shape(device, std::move(part), options);
     steps_.push_back(std::move(s));
   }
 

@@ -58,6 +58,7 @@ void Session::State::prepare() {
     if (inputs[i].name.empty()) inputs[i].name = "input_" + std::to_string(i);
   const device::Device& d = device::find_device(options.device);
   const auto& precisions = d.info().precisions;
+  if (options.precision.empty()) options.precision = precisions.front();
   if (std::find(precisions.begin(), precisions.end(), options.precision) == precisions.end()) {
     std::string have;
     for (const std::string& p : precisions) have += (have.empty() ? "" : ", ") + p;

@@ -13,7 +13,7 @@ namespace bascule::runtime {
 struct Options {
   std::string device = "cpu";
   int threads = 0;                            // 0: all that the process may use. Never changes a result
-  std::string precision = "f32";
+  std::string precision;                      // of products; "": the device's own. Session::options() has it
   int64_t memory_limit_bytes = 0;             // of the load, and of each run; 0: the machine's
   double time_limit_s = 0;                    // of the load, and of each run; 0: none
   Accumulate accumulate = Accumulate::exact;  // of references

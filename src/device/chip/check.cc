@@ -46,6 +46,7 @@ class Checker {
       if (accesses(i) && shapes(i)) engine(i);
       ++issued[static_cast<size_t>(i.queue)];
     }
+    if (lines_.empty() && std::any_of(p_.buffers.begin(), p_.buffers.end(), [](const Buffer& b) { return b.spread > 1; })) spread();
     return std::move(lines_);
   }
 
@@ -91,12 +92,39 @@ class Checker {
         line(at, "a core from 0 to " + std::to_string(p_.cores - 1), "core " + std::to_string(b.core));
       if (parts && b.rows > m->partitions) line(at, "at most " + std::to_string(m->partitions) + " partitions of " + m->name, std::to_string(b.rows));
       const int64_t capacity = parts ? m->bytes / m->partitions : m->bytes;
-      const int64_t bytes = parts ? b.row_bytes() : storage_bytes(b.dtype, b.elements());
+      const int64_t bytes = place_bytes(b);
+      if (b.spread < 1 || (b.spread > 1 && b.memory == Role::main)) line(at, "to be spread over at least one core", std::to_string(b.spread));
       if (b.address > capacity || bytes > capacity - b.address)
         line(at, std::string("a place within the ") + std::to_string(capacity) + " bytes of " + (parts ? "a partition of " : "") + m->name, "bytes " + std::to_string(b.address) + " to " + std::to_string(b.address + bytes));
       if (b.arrangement >= 0) arrangement(b, at);
       const int64_t unit = std::max(1, info(b.dtype).storage_bits / 8);
       if (b.address % unit != 0) line(at, "an address that is a multiple of " + std::to_string(unit), std::to_string(b.address));
+    }
+  }
+
+  // Of the memory (of each partition), on each of the cores it is spread over.
+  int64_t place_bytes(const Buffer& b) const {
+    const int64_t bytes = partitioned(b) ? b.row_bytes() : storage_bytes(b.dtype, b.elements());
+    const int64_t cores = std::max(b.spread, 1);
+    return (bytes + cores - 1) / cores;
+  }
+
+  // Buffers that lie in the memories of several cores: who shares their place must live at another time.
+  void spread() {
+    std::vector<Lifetime> alive;
+    for (const Lifetime& l : lifetimes(p_)) {
+      const Buffer& b = p_.buffers[static_cast<size_t>(l.buffer)];
+      if (b.memory == Role::main) continue;
+      std::erase_if(alive, [&](const Lifetime& o) { return o.last < l.first; });
+      for (const Lifetime& o : alive) {
+        const Buffer& other = p_.buffers[static_cast<size_t>(o.buffer)];
+        if (other.memory != b.memory || other.core != b.core || (other.spread == 1 && b.spread == 1)) continue;
+        if (b.address < other.address + place_bytes(other) && other.address < b.address + place_bytes(b)) {
+          at_ = l.first;
+          refuse("buffer " + quoted(b.name) + " in a place of its own", "that of " + quoted(other.name) + ", which is in use until instruction " + std::to_string(o.last));
+        }
+      }
+      alive.push_back(l);
     }
   }
 
@@ -212,6 +240,23 @@ class Checker {
     return true;
   }
 
+  // out[b..., m..., n...] from in0[b..., k..., m...] and in1[b..., k..., n...].
+  bool product(const Instruction& i) {
+    const Access &x = i.in[0], &y = i.in[1], &out = i.out;
+    const int inner = i.batch + i.folded;
+    if (i.batch < 0 || i.folded < 1 || inner > x.rank || inner > y.rank || i.batch > out.rank) return refuse("operands of at least " + std::to_string(inner) + " dimensions", sizes(x) + " and " + sizes(y));
+    int64_t batches = 1, k = 1;
+    for (int d = 0; d < inner; ++d) {
+      const auto j = static_cast<size_t>(d);
+      if (x.sizes[j] != y.sizes[j] || (d < i.batch && x.sizes[j] != out.sizes[j])) return refuse("one K of both operands", sizes(x) + " and " + sizes(y));
+      (d < i.batch ? batches : k) *= x.sizes[j];
+    }
+    if (batches == 0 || k == 0) return true;
+    const int64_t m = x.elements() / batches / k, n = y.elements() / batches / k;
+    if (out.elements() != batches * m * n) return refuse("a result of " + std::to_string(batches * m) + " rows of " + std::to_string(n), sizes(out));
+    return true;
+  }
+
   bool shapes(const Instruction& i) {
     const Access &out = i.out, &x = i.in[0], &y = i.in[1];
     const auto need = [&](const Access& a, const char* what) { return a ? true : refuse(std::string(what) + " for " + name(i.op), "none"); };
@@ -231,9 +276,7 @@ class Checker {
         return true;
       case Opcode::matmul:
         if (!need(y, "in1")) return false;
-        if (x.rows() != y.rows()) return refuse("one K of both operands", sizes(x) + " and " + sizes(y));
-        if (out.rows() != x.free() || out.free() != y.free()) return refuse("a result of " + std::to_string(x.free()) + " rows of " + std::to_string(y.free()), sizes(out));
-        return true;
+        return product(i);
       case Opcode::transpose: return same(out, x, "a result");
       case Opcode::map:
         if (loops::arity(i.fn) == 0 && i.fn != loops::Op::load) return refuse("a scalar operator", loops::name(i.fn));
@@ -345,6 +388,7 @@ class Checker {
         if (const DType t = buffer(i.in[k]).dtype; !e.passes.contains(t)) refuse("operands of a type of " + e.name, std::string(info(t).name));
     }
     if (chip_.level != Level::instruction) return;
+    if (i.op == Opcode::matmul && (i.batch != 0 || i.folded != 1)) refuse("products of two tiles", "a batch of them");
     const int64_t k = i.in[0].rows(), m = i.in[0].free();
     if (k > e.rows) refuse("at most " + std::to_string(e.rows) + " rows of " + e.name, "K of " + std::to_string(k));
     if (m > e.cols) refuse("at most " + std::to_string(e.cols) + " columns of " + e.name, std::string(i.op == Opcode::matmul ? "M" : "rows to columns") + " of " + std::to_string(m));

@@ -110,30 +110,37 @@ class Execution {
     }
   }
 
+  // Product of sizes from dimension `first` to before `end`.
+  static int64_t extent(const Access& a, int first, int end) {
+    int64_t n = 1;
+    for (int k = first; k < end; ++k) n *= a.sizes[static_cast<size_t>(k)];
+    return n;
+  }
+
   // Sums run down the array from zero, then are added to what the accumulator holds.
   void matmul(const Instruction& i) {
-    const int64_t K = i.in[0].rows(), M = i.in[0].free(), N = i.in[1].free();
+    const Access &x = i.in[0], &y = i.in[1];
+    const int inner = i.batch + i.folded;
+    const int64_t B = extent(x, 0, i.batch), K = extent(x, i.batch, inner), M = extent(x, inner, x.rank), N = extent(y, inner, y.rank);
     if (integers(i.out)) {
-      integer_product(i, M, K, N);
+      integer_product(i, B, M, K, N);
       return;
     }
-    const float *a = load(i.in[0], a_), *b = load(i.in[1], b_);
-    float* out = room(out_, M * N);
-    product_f32(a, b, M, K, N, out);
-    accumulate(i, M * N, out);
+    const float *a = load(x, a_), *b = load(y, b_);
+    float* out = room(out_, B * M * N);
+    for (int64_t k = 0; k < B; ++k) product_f32(a + k * K * M, b + k * K * N, M, K, N, out + k * M * N);
+    if (i.accumulate) {
+      const float* before = load(i.out, c_);
+      for (int64_t k = 0; k < B * M * N; ++k) out[k] = before[k] + out[k];
+    }
     store(i.out, out);
   }
-  void accumulate(const Instruction& i, int64_t n, float* out) {
-    if (!i.accumulate) return;
-    const float* before = load(i.out, c_);
-    for (int64_t k = 0; k < n; ++k) out[k] = before[k] + out[k];
-  }
-  void integer_product(const Instruction& i, int64_t M, int64_t K, int64_t N) {
+  void integer_product(const Instruction& i, int64_t B, int64_t M, int64_t K, int64_t N) {
     const std::vector<int64_t> a = load_ints(i.in[0]), b = load_ints(i.in[1]);
-    std::vector<int64_t> out = i.accumulate ? load_ints(i.out) : std::vector<int64_t>(static_cast<size_t>(M * N));
-    for (int64_t k = 0; k < K; ++k)
+    std::vector<int64_t> out = i.accumulate ? load_ints(i.out) : std::vector<int64_t>(static_cast<size_t>(B * M * N));
+    for (int64_t r = 0; r < B * K; ++r)  // rows of both operands
       for (int64_t m = 0; m < M; ++m)
-        for (int64_t n = 0; n < N; ++n) out[static_cast<size_t>(m * N + n)] += a[static_cast<size_t>(k * M + m)] * b[static_cast<size_t>(k * N + n)];
+        for (int64_t n = 0; n < N; ++n) out[static_cast<size_t>((r / K * M + m) * N + n)] += a[static_cast<size_t>(r * M + m)] * b[static_cast<size_t>(r * N + n)];
     memories_.store_ints(memories_.span(i.out), at_, 0, out.data());
   }
 

@@ -186,7 +186,7 @@ Memories::Memories(const Chip& chip, const Program& program, const Graph& graph)
       convert(t, buffer.dtype, weights_[b].data(), "chip:" + program.chip + ": weight '" + escaped(buffer.name) + "'");
       continue;
     }
-    const Key key{buffer.memory, buffer.memory == Role::main ? -1 : buffer.core};
+    const Key key{buffer.memory, buffer.memory == Role::main ? -1 : buffer.core, buffer.spread > 1 ? static_cast<int32_t>(b) : -1};
     size_t k = static_cast<size_t>(std::find(keys.begin(), keys.end(), key) - keys.begin());
     if (k == keys.size()) {
       keys.push_back(key);

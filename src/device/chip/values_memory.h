@@ -63,6 +63,7 @@ class Memories {
   struct Key {
     Role role;
     int32_t core;
+    int32_t buffer;  // one that is spread over cores has bytes of its own; check() looks at its place. Else -1
     friend bool operator==(const Key&, const Key&) = default;
   };
   uint32_t preloaded(int32_t buffer) const { return 1 + static_cast<uint32_t>(buffer); }

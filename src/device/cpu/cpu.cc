@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "device/cpu/binder.h"
 #include "kernels/table.h"
+#include "passes/bind.h"
 #include "passes/pipeline.h"
 
 namespace bascule::device {
@@ -20,21 +21,6 @@ using cpu::Frame;
 using cpu::Storage;
 
 constexpr size_t kMostBound = 16;
-
-// The type rules once more, now that all sizes are numbers: kernels check nothing, and what symbols left open may contradict itself here.
-void check_bound(const Graph& g) {
-  for (const Node& n : g.nodes) {
-    if (n.specialization) continue;
-    std::vector<Type> types;
-    for (const Value v : n.inputs) types.push_back(v ? g.type(v) : absent_type());
-    const std::span<const Type> all(types);
-    const std::string where = std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : "");
-    Attrs attrs = n.attrs;
-    const std::vector<Type> want = infer(*n.op, attrs, all.first(n.operands()), n.regions, all.subspan(n.operands()), where, ErrorKind::usage);
-    for (size_t k = 0; k < n.outputs.size() && k < want.size(); ++k)
-      if (!compatible(g.type(n.outputs[k]), want[k])) fail_usage(where, "a result of type " + g.type(n.outputs[k]).text(), want[k].text(), "Check the shapes of the inputs");
-  }
-}
 
 class CpuExecutable : public Executable {
  public:
@@ -175,8 +161,7 @@ class CpuExecutable : public Executable {
     if (mine.empty()) {
       plan = Binder(graph_, regions_, options_.accumulate).bind();
     } else {
-      const Graph concrete = substitute(graph_, mine);
-      check_bound(concrete);
+      const Graph concrete = passes::bind(graph_, mine);
       plan = Binder(concrete, regions_, options_.accumulate).bind();
     }
     order_.push_front({std::move(mine), plan});
