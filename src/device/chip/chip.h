@@ -176,7 +176,7 @@ struct Chip {
   int64_t default_cores = 1;  // one request runs on this many cores in the vendor's default
   MatrixEngine matrix;
   std::vector<Engine> engines;                        // vector, scalar, general: those present
-  std::vector<std::array<std::string, 3>> exclusive;  // engine, engine, "scratchpad" or "accumulator": never at once on that memory's port
+  std::vector<std::array<std::string, 3>> exclusive;  // engine, engine, "scratchpad", "accumulator" or "accumulator_bank": never at once on that memory's port (or bank)
   std::vector<Memory> memories;
   Dma dma;
   std::optional<Link> link;

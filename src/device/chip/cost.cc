@@ -30,15 +30,18 @@ CostModel::CostModel(const Chip& chip, const Program& program, double schedule_f
     if (m.role == Role::scratchpad) {
       partitioned_scratchpad_ = m.partitions > 1;
       partitions_ = m.partitions;
+      scratchpad_bytes_per_cycle_ = m.read_bytes_per_cycle;
     } else if (m.role == Role::accumulator) {
       partitioned_accumulator_ = m.partitions > 1;
       banks_ = std::max<int64_t>(m.banks, 1);
+      accumulator_bytes_per_cycle_ = m.read_bytes_per_cycle;
       bank_bytes_ = m.bytes / std::max<int64_t>(m.partitions, 1) / banks_;
     } else if (m.role == Role::cache) {
       if (m.read_bytes_per_cycle > 0) cache_bytes_per_ns_ = m.read_bytes_per_cycle * chip.matrix.clock_hz * 1e-9;
       else if (m.bytes_per_s > 0) cache_bytes_per_ns_ = m.bytes_per_s * m.achieved / static_cast<double>(std::max<int64_t>(chip.cores, 1)) * 1e-9;
     } else {
       main_bytes_per_s_ = m.bytes_per_s * m.achieved;
+      main_latency_ns_ = m.latency_ns;
       if (chip.level != Level::instruction) {
         main_bytes_per_s_ *= static_cast<double>(std::max<int64_t>(program.chips, 1));
       } else if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
@@ -80,6 +83,18 @@ bool CostModel::strided(const Access& a) const {
   for (int k = a.rank - 1; k >= 1; --k)
     if (a.sizes[static_cast<size_t>(k)] > 1) return std::abs(a.strides[static_cast<size_t>(k)]) * info(type(a)).storage_bits > 16 * 8;
   return false;
+}
+
+// Time at the memories' read ports.
+double CostModel::port_cycles(const Instruction& i) const {
+  if (scratchpad_bytes_per_cycle_ <= 0 && accumulator_bytes_per_cycle_ <= 0) return 0;
+  double scratchpad = 0, accumulator = 0;
+  for (const Access& a : i.in) {
+    if (!a || memory(a) == Role::main) continue;
+    (memory(a) == Role::accumulator ? accumulator : scratchpad) += bytes(a);
+  }
+  return std::max(scratchpad_bytes_per_cycle_ > 0 ? scratchpad / scratchpad_bytes_per_cycle_ : 0,
+                  accumulator_bytes_per_cycle_ > 0 ? accumulator / accumulator_bytes_per_cycle_ : 0);
 }
 
 // Pieces that are contiguous in the buffer (within a partition), each counted as row_bytes at least.
@@ -127,7 +142,7 @@ Cost CostModel::matrix(const Instruction& i) const {
   double stream = n / m.moving_rows_per_cycle;
   if (strided(i.in[1])) stream *= 2;
   const double load = m.load_cycles_per_column * static_cast<double>(std::min(columns, m.cols));
-  c.interval_ns = tiles * passes(i) * std::max({m.min_interval_cycles, stream, load}) * ns / m.achieved * factor_;
+  c.interval_ns = std::max(tiles * passes(i) * std::max({m.min_interval_cycles, stream, load}), port_cycles(i)) * ns / m.achieved * factor_;
   return c;
 }
 
@@ -151,7 +166,7 @@ Cost CostModel::engine(const Instruction& i, int32_t index) const {
   const auto& rate = rates_[static_cast<size_t>(index)][static_cast<size_t>(i.work)][static_cast<size_t>((accumulator ? 3 : 0) + static_cast<int>(width))];
   if (!rate) refuse(i, "work that the engine does", std::string(name(i.work)));
   double cycles = e.startup_cycles + rate->extra_cycles + elements * rate->cycles_per_element * (half_rate ? 2 : 1);
-  cycles = std::max(cycles, e.min_interval_cycles);
+  cycles = std::max({cycles, e.min_interval_cycles, tile_level ? 0 : port_cycles(i)});
   if (i.out2) cycles += e.min_interval_cycles;
   Cost c;
   c.interval_ns = cycles * 1e9 / e.clock_hz * factor_;
@@ -187,7 +202,7 @@ Cost CostModel::dma(const Instruction& i) const {
     c.interval_ns = most.bytes / main_bytes_per_s_ * 1e9;  // local to local: as fast as the memory
   }
   c.interval_ns = std::max(c.interval_ns, d.floor_ns);
-  c.start_ns = d.start_ns;
+  c.start_ns = d.start_ns + (c.main_bytes > 0 ? main_latency_ns_ : 0);
   c.latency_ns = d.finish_ns;
   return c;
 }

@@ -31,6 +31,7 @@ class CostModel {
   bool strided(const Access& a) const;
   Transfer transfer(const Access& a) const;
   double passes(const Instruction& i) const;
+  double port_cycles(const Instruction& i) const;
   Cost matrix(const Instruction& i) const;
   Cost engine(const Instruction& i, int32_t index) const;
   Cost dma(const Instruction& i) const;
@@ -47,6 +48,8 @@ class CostModel {
   double main_bytes_per_s_ = 0;
   int64_t cores_of_stack_ = 0;
   int64_t banks_ = 1, bank_bytes_ = 0;
+  double scratchpad_bytes_per_cycle_ = 0, accumulator_bytes_per_cycle_ = 0;  // 0: never limit
+  double main_latency_ns_ = 0;
   double cache_bytes_per_ns_ = 0;  // of one core; 0: none
   std::array<double, 64> passes_{};  // by element type; 0: the matrix engine does not take it
   std::vector<std::array<std::array<std::optional<ClassRate>, 6>, kWorkClasses>> rates_;  // [engine][class][accumulator * 3 + width]

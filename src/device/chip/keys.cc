@@ -241,7 +241,7 @@ std::vector<KeyInfo> chip_keys() {
   out.push_back(
       {"", "include", "text", "", "none", "another chip file whose settings this one takes over and changes; its instances and name are not"});
   describe<Chip>(out, "chip", kChip);
-  out.push_back({"chip", "exclusive", "list of [engine, engine, \"scratchpad\" or \"accumulator\"]", "", "none",
+  out.push_back({"chip", "exclusive", "list of [engine, engine, \"scratchpad\", \"accumulator\" or \"accumulator_bank\"]", "", "none",
                  "pairs of engines that never use that memory's port at once"});
   describe<MatrixEngine>(out, "core.NAME", kEngine);
   out.push_back({"core.NAME", "cycles_per_element.CLASS", "number", kCyclesRange.text(), "does not do it",

@@ -384,10 +384,10 @@ void Reader::check_engines() {
     const auto engine = [&](const std::string& n) {
       return std::any_of(engines_.begin(), engines_.end(), [&](const MatrixEngine& e) { return e.name == n; });
     };
-    if (triple.size() == 3 && engine(triple.at(0)) && engine(triple.at(1)) && (triple.at(2) == "scratchpad" || triple.at(2) == "accumulator"))
+    if (triple.size() == 3 && engine(triple.at(0)) && engine(triple.at(1)) && (triple.at(2) == "scratchpad" || triple.at(2) == "accumulator" || triple.at(2) == "accumulator_bank"))
       chip_.exclusive.push_back({triple.at(0), triple.at(1), triple.at(2)});
     else
-      problem_at(fmt::format("{}: chip.exclusive[{}]", file, i), "two engines of the file, then \"scratchpad\" or \"accumulator\"", "something else",
+      problem_at(fmt::format("{}: chip.exclusive[{}]", file, i), "two engines of the file, then \"scratchpad\", \"accumulator\" or \"accumulator_bank\"", "something else",
                  "Write [\"vector\", \"gpsimd\", \"scratchpad\"]");
   }
 }

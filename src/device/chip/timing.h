@@ -13,8 +13,10 @@ namespace bascule::device::chip {
 //   matrix      passes(type) * max(min_interval, N / moving_rows_per_cycle, load of the stationary tile) for each tile of rows x cols, on `units` side by
 //               side; the load hides behind the product before it, so the slower of the two streams decides. fill_cycles come after, as latency.
 //   engines     max(min_interval, startup + extra + x * rate(class, accumulator, width)); an innermost stride over 16 bytes halves the ports' rate
-//               (instruction-level chips); a fold beside the result (out2) costs min_interval more.
-//   DMA         bytes / (rate * engines used), at least floor_ns; contiguous pieces count as row_bytes at least; start_ns and finish_ns are latency.
+//               (instruction-level chips); a fold beside the result (out2) costs min_interval more. Operands at
+//               read_bytes_per_cycle of their memory at most, where the file gives it.
+//   DMA         bytes / (rate * engines used), at least floor_ns; contiguous pieces count as row_bytes at least; start_ns (with
+//               main memory's latency_ns) and finish_ns are latency.
 //   tile level  one instruction stands for many tiles, as program.h's Instruction says; launches and waves come before the work.
 //   collective  steps * step latency + bytes / bandwidth of the links (between cores of one chip: of the DMA engines).
 //   host        one request and its copies over the host link, and the work at kHostFlopPerS.
