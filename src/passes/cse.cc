@@ -21,6 +21,7 @@ bool cse(Graph& g, const PassOptions&) {
     const OpDef& def = *n.op;
     if (def.name == "absent") return false;  // two weights without values are two weights
     if (def.random || def.effect || def.control || def.host || n.specialization) return false;
+    if (def.name == "absent") return false;  // two weights of one type are still two
     const bool constant = def.name == "constant";
     Values in;
     size_t h = std::hash<std::string_view>()(def.name);

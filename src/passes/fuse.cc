@@ -17,7 +17,7 @@ const std::set<std::string_view>& elementwise_names() {
   static const std::set<std::string_view> names = {
       "add", "subtract", "multiply", "divide", "maximum", "minimum", "remainder", "power", "atan2", "and", "or", "xor", "negate", "abs", "sign",
       "exponential", "exponential_minus_one", "log", "log_plus_one", "sqrt", "rsqrt", "cbrt", "tanh", "logistic", "erf", "sine", "cosine", "tan",
-      "floor", "ceil", "round_nearest_even", "round_nearest_afz", "not", "is_finite", "compare", "select", "clamp", "convert", "iota"};
+      "floor", "ceil", "round_nearest_even", "round_nearest_afz", "not", "is_finite", "compare", "select", "clamp", "convert", "iota", "gelu", "silu"};
   return names;
 }
 
@@ -27,13 +27,13 @@ bool folds(const Node& n) { return n.op->name == "reduce" && n.inputs.size() == 
 
 bool is_elementwise(const Node& n) { return elementwise_names().contains(n.op->name); }
 
-std::vector<Region> fuse(const Graph& g) {
+std::vector<Region> fuse(const Graph& g, const std::vector<bool>& taken) {
   const auto users = users_of(g);
   std::vector<int32_t> root(g.nodes.size(), -1);  // the last node of the region that a node is in
   std::vector<size_t> size(g.nodes.size(), 0);
   for (size_t k = g.nodes.size(); k-- > 0;) {
     const Node& n = g.nodes[k];
-    if (n.op->name == "constant") continue;
+    if (n.op->name == "constant" || (!taken.empty() && taken[k])) continue;
     root[k] = static_cast<int32_t>(k);
     size[k] = 1;
     if (!is_elementwise(n)) continue;
@@ -41,7 +41,7 @@ std::vector<Region> fuse(const Graph& g) {
     const auto& u = users[static_cast<size_t>(out.id)];
     if (u.empty() || u[0] < 0) continue;
     const int32_t joined = root[static_cast<size_t>(u[0])];
-    bool fits = size[static_cast<size_t>(joined)] < kMostNodes;
+    bool fits = joined >= 0 && size[static_cast<size_t>(joined)] < kMostNodes;
     for (const int32_t user : u) {
       if (!fits || user < 0) {
         fits = false;

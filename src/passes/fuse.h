@@ -15,7 +15,7 @@ struct Region {
 // Whether the operator computes each result element from the elements at the same place of its operands (scalar operands repeat).
 bool is_elementwise(const Node& n);
 
-// A partition of all nodes but constants, in an order that respects data.
-std::vector<Region> fuse(const Graph& g);
+// A partition of all nodes but constants, in an order that respects data. taken: nodes that the caller runs otherwise, by index; they are left out.
+std::vector<Region> fuse(const Graph& g, const std::vector<bool>& taken = {});
 
 }  // namespace bascule::passes

@@ -15,7 +15,7 @@ struct Chip;
 // An operand as it lies in the value that holds it: views (reshape, transpose, slice, broadcast) cost nothing here.
 struct View {
   Value value;    // a graph input, a weight, or the result of an earlier step, dense in row-major order; kNoValue: an absent optional operand
-  Layout layout;  // strides of the axes named where it is used, in elements of `value`; 0 where it repeats. Never negative
+  Layout layout;  // strides of the axes named where it is used, in elements of `value`; 0 where it repeats. Negative in a reversing move only
 };
 
 // One elementwise instruction after an anchor: result = fn(a, b, c) on each element, in `dtype`.
@@ -51,11 +51,11 @@ struct Step {
   enum Kind : uint8_t {
     contraction,  // out[B, M, N] = sum_K lhs[B, M, K] * rhs[B, K, N]; axes = B... M... N...
     convolution,  // out[N, G, O, S...] = sum of x[N, G, C, ...] * w[G, O, C, T...]; axes = N, G, O, S...
-    region,       // elementwise, perhaps ending in a fold: `spec`. axes = those of the result
+    region,       // elementwise, perhaps ending in a fold: `spec` (its last operand is the result). axes = those of the result
     rows,         // softmax, log_softmax, layer_norm, rms_norm over the axes from `row_axis` on; views: x, scale, bias over `axes`
     attention,    // views: q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], bias and allowed [B,H,S,T] (grouped heads: see kv_heads); axes = B, H, S, E
     window,       // fold by `fold` over windows; axes = those of the result, `windows` for each; views: x over its own axes (as many)
-    gather,       // out[P..., R...] = table[index[P...], R...]; axes = P... R..., R from `row_axis` on; views: table over row, R...; index over P...
+    gather,       // out[P..., R...] = table[index[P...], R...]; axes = P... R..., R from `row_axis` on; views: table over row, R...; index over P...; rows of `table_rows`
     move,         // `pieces` copied into the result, `fill` where no piece lies
     host,         // the chip cannot: reference on the host, because of `reason`
   };
@@ -88,9 +88,10 @@ struct Step {
   bool causal = false;            // key t counts for query s when t <= s + causal_offset
   int64_t causal_offset = 0, keys = 0, head_size = 0;  // T, D
   int64_t kv_heads = 0;           // k and v are [B, kv_heads, ...]: query head h reads head h / (H / kv_heads)
-  loops::Op fold = loops::Op::add;  // window: add or maximum, from `initial`
+  loops::Op fold = loops::Op::add;  // window: add, maximum or minimum, from `initial`
   double initial = 0;
-  bool drop = false;  // gather: 0 where the index is out of range; else it is clamped
+  int64_t table_rows = 0;  // gather
+  bool drop = false;       // gather: 0 where the index is out of range; else it is clamped
   // move
   std::vector<Piece> pieces;
   std::optional<double> fill;

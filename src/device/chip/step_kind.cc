@@ -1,0 +1,115 @@
+// device/chip/step_kind.cc — what each operator can be on a modelled chip, or in words why it runs on the host.
+#include <algorithm>
+#include <map>
+
+#include "device/chip/chip.h"
+#include "device/chip/step_maker.h"
+#include "graph/builder.h"
+#include "passes/fuse.h"
+
+namespace bascule::device::chip {
+namespace {
+
+Classified no(std::string why) { return {NodeKind::host, std::move(why)}; }
+
+// Reasons of operators that no engine of any modelled chip does.
+const std::map<std::string_view, std::string_view>& host_reasons() {
+  static const std::map<std::string_view, std::string_view> m = {
+      {"sort", "the chip has no sorting engine"},
+      {"topk", "the chip has no sorting engine"},
+      {"unique", "the size of the result depends on the data"},
+      {"nonzero", "the size of the result depends on the data"},
+      {"non_max_suppression", "the size of the result depends on the data"},
+      {"scatter", "writes at positions that the data decide"},
+      {"select_and_scatter", "writes at positions that the data decide"},
+      {"dynamic_slice", "reads at a position that the data decide"},
+      {"dynamic_update_slice", "writes at a position that the data decide"},
+      {"fft", "the chip has no Fourier transform"},
+      {"rng", "the chip's random numbers would not be the model's"},
+      {"rng_bit_generator", "the chip's random numbers would not be the model's"},
+      {"random_normal", "the chip's random numbers would not be the model's"},
+      {"random_uniform", "the chip's random numbers would not be the model's"},
+      {"cholesky", "a factorisation goes element after element"},
+      {"triangular_solve", "a solution goes element after element"},
+      {"cumulative", "a running sum goes element after element"},
+      {"bitcast_convert", "the chip's engines do not see an element's bits"},
+      {"arg_max", "no engine gives the position of the largest element along any axis"},
+  };
+  return m;
+}
+
+Classified convolution_kind(const Graph&, const Node& n) {
+  if (n.attrs.ints("input_spatial_dimensions").size() > 3) return no("a convolution over more than 3 axes");
+  if (n.attrs.integer("batch_group_count") != 1) return no("a convolution with batch groups (a gradient)");
+  return {NodeKind::convolution, ""};
+}
+
+Classified window_kind(const Graph& g, const Node& n) {
+  if (n.inputs.size() != 2) return no("windows over several values at once");
+  const std::string_view body = reduction_body(*n.regions[0]);
+  const Tensor* start = g.constant(n.inputs[1]);
+  if ((body != "add" && body != "maximum" && body != "minimum") || !start) return no("windows folded by other than sum, maximum or minimum from a constant");
+  return {NodeKind::window, ""};
+}
+
+bool in(const Ints& list, int64_t x) { return std::find(list.begin(), list.end(), x) != list.end(); }
+
+}  // namespace
+
+bool is_weight(const Graph& g, Value v) {
+  const Node* n = g.producer(v);
+  return n && (n->op->name == "constant" || n->op->name == "absent");
+}
+
+std::optional<RowGather> row_gather(const Graph& g, const Node& n) {
+  const Ints &map = n.attrs.ints("start_index_map"), &collapsed = n.attrs.ints("collapsed_slice_dims");
+  if (map.size() != 1 || !n.attrs.ints("operand_batching_dims").empty()) return std::nullopt;
+  const Dims& x = g.type(n.inputs[0]).dims;
+  const Dims window = n.attrs.dims("slice_sizes");
+  RowGather r;
+  r.axis = static_cast<size_t>(map[0]);
+  for (size_t k = 0; k < x.size(); ++k) {
+    const bool here = k == r.axis;
+    if (here ? !window[k].is(1) || !in(collapsed, map[0]) : !(window[k] == x[k]) || in(collapsed, static_cast<int64_t>(k))) return std::nullopt;
+  }
+  r.vector_axis = n.attrs.integer("index_vector_dim") < static_cast<int64_t>(g.type(n.inputs[1]).rank());
+  return r;
+}
+
+Classified classify(const Graph& g, const Node& n) {
+  const std::string_view name = n.op->name;
+  if (name == "constant" || name == "absent" || name == "dims") return {NodeKind::weight, ""};
+  if (n.specialization) return no("its graph is only known at run time");
+  if (n.op->control) return no("control flow is the host's");
+  if (n.op->host) return no("its values never enter a device");
+  for (const auto& list : {n.inputs, n.outputs})
+    for (const Value v : list) {
+      if (!v) continue;
+      const Type& t = g.type(v);
+      if (!t.is_tensor() || is_string(t.dtype)) return no("values of type " + t.text());
+      if (!t.ranked) return no("a value whose rank is only known at run time");
+      if (is_complex(t.dtype)) return no("complex numbers");
+    }
+  if (n.op->data_dependent) return no("the size of the result depends on the data");
+  if (name == "reshape" || name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "optimization_barrier" && n.outputs.size() == 1)) return {NodeKind::view, ""};
+  if (passes::is_elementwise(n)) {
+    std::string why = no_loops(g, n);
+    return why.empty() ? Classified{NodeKind::elementwise, ""} : no(std::move(why));
+  }
+  if (name == "reduce") {
+    std::string why = no_loops(g, n);
+    return why.empty() ? Classified{NodeKind::fold, ""} : no(std::move(why));
+  }
+  if (name == "dot_general") return {NodeKind::contraction, ""};
+  if (name == "convolution") return convolution_kind(g, n);
+  if (name == "softmax" || name == "log_softmax" || name == "layer_norm" || name == "rms_norm" || name == "group_norm") return {NodeKind::rows, ""};
+  if (name == "attention") return {NodeKind::attention, ""};
+  if (name == "reduce_window") return window_kind(g, n);
+  if (name == "gather") return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
+  if (name == "concatenate" || name == "reverse") return {NodeKind::move, ""};
+  if (name == "pad") return g.constant(n.inputs[1]) ? Classified{NodeKind::move, ""} : no("padding with a number that is computed");
+  if (const auto at = host_reasons().find(name); at != host_reasons().end()) return no(std::string(at->second));
+  return no("no engine of the chip does it");
+}
+
+}  // namespace bascule::device::chip
