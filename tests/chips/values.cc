@@ -180,6 +180,26 @@ TEST(ChipValues, buffers_alive_together_must_not_overlap) {
             "buffer 'b' by chip:small: instruction 1 (copy on dma0) of MatMul 'q'. Buffers that are alive together must not overlap");
 }
 
+// On the chip both orders are possible, whatever the order in the program's list.
+TEST(ChipValues, a_missing_wait_is_a_race) {
+  const Chip chip = small_core();
+  const auto without_waits = [&](int64_t instruction) {
+    ByHand p(chip);
+    const int32_t xm = p.input(numbers(DType::f32, {4, 4}), DType::f32), a = p.sbuf("a", DType::f32, 4, 4), b = p.sbuf("b", DType::f32, 4, 4);
+    p.load(a, xm);
+    p.copy(p.e.engine("vector"), p.e.whole(b), p.e.whole(a));
+    p.load(a, xm);
+    p.store(p.output(DType::f32, {4, 4}, DType::f32), b);
+    if (instruction >= 0) p.e.program().code[static_cast<size_t>(instruction)].wait_count = 0;
+    return p.error();
+  };
+  EXPECT_EQ(without_waits(-1), "");
+  EXPECT_EQ(without_waits(1),
+            "DeviceError: chip:small: instruction 1 (copy on vector) of MatMul 'q': expected a wait for who writes buffer 'a' before, found none for chip:small: instruction 0 "
+            "(copy on dma0) of MatMul 'q'. Wait for it: on the chip the two may run in either order");
+  EXPECT_NE(without_waits(2).find("instruction 2 (copy on dma0) of MatMul 'q': expected a wait for who reads buffer 'a' before, found none for chip:small: instruction 1"), std::string::npos);
+}
+
 TEST(ChipValues, an_output_that_is_never_written_is_no_answer) {
   const Chip chip = small_core();
   ByHand p(chip);

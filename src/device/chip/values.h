@@ -11,7 +11,8 @@ namespace bascule::device::chip {
 
 // What the program of `graph` (bound, as given to map()) answers to `inputs` (as graph.inputs). DeviceError, naming instruction and source node:
 // an element read before it was written, an access outside its buffer, a buffer outside its memory, buffers alive together that overlap, a matmul
-// tile beyond the array or across an accumulator bank, an engine on a memory it has no port to, a wait that can never end.
+// tile beyond the array or across an accumulator bank, an engine on a memory it has no port to, a wait that can never end, and a wait that is missing:
+// an element read or overwritten by an instruction that nothing orders after its last writer or reader.
 std::vector<Tensor> execute(const Chip& chip, const Program& program, const Graph& graph, const std::vector<Tensor>& inputs);
 
 // The checks that need no numbers. Empty if all hold; else one line each, at most 20.

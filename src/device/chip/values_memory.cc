@@ -168,7 +168,7 @@ std::string where(const Program& p, int64_t instruction) {
   return out;
 }
 
-Memories::Memories(const Chip& chip, const Program& program, const Graph& graph) : chip_(chip), program_(program), image_of_(program.buffers.size(), -1), weights_(program.buffers.size()) {
+Memories::Memories(const Chip& chip, const Program& program, const Graph& graph) : chip_(chip), program_(program), order_(program), image_of_(program.buffers.size(), -1), weights_(program.buffers.size()) {
   // One image for each memory that holds anything but weights.
   std::vector<Key> keys;
   struct Extent {
@@ -208,7 +208,7 @@ Memories::Memories(const Chip& chip, const Program& program, const Graph& graph)
     image.pitch = (e.high - image.origin + 63) / 64 * 64;
     image.rows = e.rows;
     image.granule_bytes = e.granule;
-    image.charge = MemoryCharge(image.pitch * image.rows * (1 + static_cast<int64_t>(sizeof(uint32_t)) / e.granule), "memory of a modelled chip");
+    image.charge = MemoryCharge(image.pitch * image.rows * (1 + 2 * static_cast<int64_t>(sizeof(uint32_t)) / e.granule), "memory of a modelled chip");
     images_.push_back(std::move(image));
   }
 }
@@ -218,6 +218,7 @@ void Memories::start(const Graph& graph, std::span<const Tensor> inputs) {
     const int64_t bytes = image.pitch * image.rows;
     image.bytes = {zeroed<std::byte>(bytes + kPadding), &std::free};
     image.writers = {zeroed<uint32_t>(bytes / image.granule_bytes), &std::free};
+    image.readers = {zeroed<uint32_t>(bytes / image.granule_bytes), &std::free};
   }
   for (size_t b = 0; b < program_.buffers.size(); ++b) {
     const Buffer& buffer = program_.buffers[b];
@@ -361,9 +362,11 @@ void Memories::require(const Span& s, int64_t instruction, const std::string* re
   const Image& image = images_[static_cast<size_t>(s.image)];
   const int bits = info(s.dtype).storage_bits;
   const uint32_t* writers = image.writers.get();
-  uint32_t known = 0;  // a writer that is the buffer's own
+  uint32_t* readers = image.readers.get();
+  uint32_t known = 0;  // a writer that is the buffer's own, and before us
   for_runs(s, [&](int64_t first, int64_t n, int64_t stride) {
     for_granules(first, n, stride, bits, image.granule_bytes * 8, [&](int64_t g, int64_t end) {
+      if (instruction >= 0) std::fill(readers + g, readers + end, 1 + static_cast<uint32_t>(instruction));
       while (g < end) {
         if (known != 0) {
           uint32_t other = 0;
@@ -377,10 +380,16 @@ void Memories::require(const Span& s, int64_t instruction, const std::string* re
         }
         const uint32_t w = writers[g];
         if (w == 0 || buffer_of_writer(w) != s.buffer) refuse(s, w, g * image.granule_bytes * 8 / bits, reader ? *reader : where(program_, instruction));
+        after(instruction_of(w), instruction, s, "writes");
         known = w;
       }
     });
   });
+}
+
+void Memories::unordered(int64_t earlier, int64_t instruction, const Span& s, const char* what) const {
+  fail_device(where(program_, instruction), std::string("a wait for who ") + what + " buffer '" + escaped(program_.buffers[static_cast<size_t>(s.buffer)].name) + "' before",
+              "none for " + where(program_, earlier), "Wait for it: on the chip the two may run in either order");
 }
 
 void Memories::refuse(const Span& s, uint32_t found, int64_t element, const std::string& reader) const {
@@ -390,16 +399,30 @@ void Memories::refuse(const Span& s, uint32_t found, int64_t element, const std:
   const std::string at = "buffer '" + escaped(b.name) + "'" + (image.rows > 1 ? ", partition " + std::to_string(byte / image.pitch) : "") + ", byte " + std::to_string(byte % image.pitch + image.origin - b.address);
   if (found == 0) fail_device(reader, "data that was written before in " + at, "none was ever written", "Order the instructions, or fill the buffer first");
   std::string by = "buffer '" + escaped(program_.buffers[static_cast<size_t>(buffer_of_writer(found))].name) + "'";
-  if (found > program_.buffers.size()) by += " by " + where(program_, (static_cast<int64_t>(found) - 1 - static_cast<int64_t>(program_.buffers.size())) / 2);
+  if (instruction_of(found) >= 0) by += " by " + where(program_, instruction_of(found));
   fail_device(reader, "data of " + at, "it was overwritten by data of " + by, "Buffers that are alive together must not overlap");
 }
 
 void Memories::mark(const Span& s, uint32_t w) {
   Image& image = images_[static_cast<size_t>(s.image)];
-  uint32_t* writers = image.writers.get();
+  uint32_t *writers = image.writers.get(), *readers = image.readers.get();
   const int bits = info(s.dtype).storage_bits;
+  const int64_t instruction = instruction_of(w);
+  uint32_t writer = 0, reader = 0;  // those that are known to have ended
   for_runs(s, [&](int64_t first, int64_t n, int64_t stride) {
-    for_granules(first, n, stride, bits, image.granule_bytes * 8, [&](int64_t g, int64_t end) { std::fill(writers + g, writers + end, w); });
+    for_granules(first, n, stride, bits, image.granule_bytes * 8, [&](int64_t g, int64_t end) {
+      for (int64_t i = g; i < end; ++i) {
+        if (writers[i] != writer) {
+          writer = writers[i];
+          after(instruction_of(writer), instruction, s, "writes");
+        }
+        if (readers[i] != reader) {
+          reader = readers[i];
+          if (static_cast<int64_t>(reader) - 1 != instruction) after(static_cast<int64_t>(reader) - 1, instruction, s, "reads");
+        }
+        writers[i] = w;
+      }
+    });
   });
 }
 

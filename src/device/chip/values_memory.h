@@ -1,5 +1,5 @@
-// device/chip/values_memory.h — the memories of a modelled chip as bytes, and beside them who wrote each: a read of what was never written, or was
-// overwritten by another buffer's data, is a DeviceError. Computes nothing.
+// device/chip/values_memory.h — the memories of a modelled chip as bytes, and beside them who wrote and last read each: a read of what was never
+// written, or was overwritten by another buffer's data, and an access that no wait orders after the one before it, are DeviceErrors. Computes nothing.
 #pragma once
 #include <memory>
 #include <span>
@@ -8,6 +8,7 @@
 
 #include "base/budget.h"
 #include "device/chip/program.h"
+#include "device/chip/values_order.h"
 #include "graph/tensor.h"
 
 namespace bascule::device::chip {
@@ -55,6 +56,7 @@ class Memories {
     MemoryCharge charge;
     std::unique_ptr<std::byte[], void (*)(void*)> bytes{nullptr, nullptr};
     std::unique_ptr<uint32_t[], void (*)(void*)> writers{nullptr, nullptr};  // of each granule: 0 nobody; see writer()
+    std::unique_ptr<uint32_t[], void (*)(void*)> readers{nullptr, nullptr};  // the last one: 0 nobody, else 1 + instruction
     int64_t origin = 0;   // address of byte 0
     int64_t pitch = 0;    // bytes of a partition
     int64_t rows = 1;     // partitions
@@ -69,8 +71,13 @@ class Memories {
   uint32_t preloaded(int32_t buffer) const { return 1 + static_cast<uint32_t>(buffer); }
   uint32_t writer(int64_t instruction, int output) const { return static_cast<uint32_t>(1 + program_.buffers.size()) + static_cast<uint32_t>(2 * instruction + output); }
   int32_t buffer_of_writer(uint32_t w) const;
+  int64_t instruction_of(uint32_t w) const { return w <= program_.buffers.size() ? -1 : (static_cast<int64_t>(w) - 1 - static_cast<int64_t>(program_.buffers.size())) / 2; }
   void require(const Span& s, int64_t instruction, const std::string* reader = nullptr) const;
   void mark(const Span& s, uint32_t w);
+  void after(int64_t earlier, int64_t instruction, const Span& s, const char* what) const {
+    if (earlier >= 0 && instruction >= 0 && !order_.before(earlier, instruction)) unordered(earlier, instruction, s, what);
+  }
+  [[noreturn]] void unordered(int64_t earlier, int64_t instruction, const Span& s, const char* what) const;
   [[noreturn]] void refuse(const Span& s, uint32_t found, int64_t element, const std::string& reader) const;
   const std::byte* base(const Span& s) const;
   std::byte* base(const Span& s);
@@ -79,6 +86,7 @@ class Memories {
 
   const Chip& chip_;
   const Program& program_;
+  Order order_;
   std::vector<int32_t> image_of_;  // of each buffer
   std::vector<Image> images_;
   std::vector<std::vector<std::byte>> weights_;  // of each buffer that is one, padded
