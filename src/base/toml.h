@@ -21,7 +21,7 @@ struct TomlValue {
 
 // InvalidFileError naming file and line: not TOML, longer than kTomlMostBytes, more than kTomlMostValues values.
 inline constexpr int64_t kTomlMostBytes = 1 << 20;
-inline constexpr int64_t kTomlMostValues = 20000;
+inline constexpr int64_t kTomlMostValues = 5000;
 std::vector<TomlValue> parse_toml(std::string_view text, const std::string& file);
 
 }  // namespace bascule

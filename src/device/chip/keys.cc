@@ -87,7 +87,8 @@ const Field<MatrixEngine> kEngine[] = {
     {"fill_cycles", &MatrixEngine::fill_cycles, kCycles, false, "added to a chain of products", true},
     {"achieved", &MatrixEngine::achieved, kShare, false, "sustained share of the peak (clock and power limits)", true},
     {"passes", &MatrixEngine::passes, kPassesRange, false,
-     "a table by type: time of a product with such inputs, 1 = one moving row a step. A type that is absent is unsupported; no table: bf16 = 1",
+     "a table by type: time of a product with such inputs, 1 = one moving row a step. A type that is absent, or 0, is unsupported; no table: bf16 = "
+     "1",
      true},
     {"tile_m", &MatrixEngine::tile_m, kCountOrNone, false, "cached machines: granularity of the output tile; 0: cols", true},
     {"tile_n", &MatrixEngine::tile_n, kCountOrNone, false, "cached machines: granularity of the output tile; 0: cols", true},

@@ -47,7 +47,7 @@ std::span<const Field<Software>> software_fields();
 std::span<const Field<Instance>> instance_fields();
 
 inline constexpr Range kCyclesRange{0, 1e6, false};                           // of [core.NAME.cycles_per_element] and extra_cycles
-inline constexpr Range kPassesRange{0, 1e4, true};                            // of [core.NAME.passes]
+inline constexpr Range kPassesRange{0, 1e4, false};                           // of [core.NAME.passes]
 inline constexpr Range kRelativeErrorRange{0, 1, false};                      // of [arithmetic.relative_error]
 inline constexpr const char* kVariants[] = {"", "_psum", "_16bit", "_8bit"};  // as Engine::rates
 

@@ -16,7 +16,7 @@
 namespace bascule::device::chip {
 namespace {
 
-constexpr size_t kMostProblems = 40, kMostIncludes = 4, kMostNamed = 64, kLongestName = 64, kLongestText = 1000;
+constexpr size_t kMostProblems = 40, kMostIncludes = 4, kMostNamed = 64, kLongestName = 64, kLongestText = 1000, kMostCompared = 400;
 constexpr const char* kManual = "docs/chips.md lists every key";
 
 // A value of the file or of one it includes.
@@ -26,10 +26,6 @@ struct Setting {
   std::string path;
   std::string source;
 };
-
-bool covers(std::string_view prefix, std::string_view path) {
-  return path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '.');
-}
 
 std::string found_text(const TomlValue& v) {
   if (std::holds_alternative<std::monostate>(v.value)) return "nothing";
@@ -51,7 +47,7 @@ class Reader {
 
   void load(std::string_view text, const std::string& file, bool included);
   void load_included(const Setting& s, const std::string& file);
-  void add_sources(std::vector<Setting>& own, const std::vector<Setting>& sources, const std::string& file);
+  void add_sources(std::vector<Setting>& own, const std::vector<Setting>& sources, bool includes, const std::string& file);
 
   void dispatch(const Setting& s);
   template <class T>
@@ -76,6 +72,7 @@ class Reader {
   Chip chip_;
   std::vector<MatrixEngine> engines_;
   std::vector<Setting> settings_;
+  std::map<std::string, size_t> index_;  // path -> settings_
   std::vector<Problem> problems_;
   std::vector<std::string> open_;  // files being read, outermost first
   std::set<std::string> seen_;     // paths
@@ -86,30 +83,27 @@ class Reader {
 
 void Reader::load(std::string_view text, const std::string& file, bool included) {
   open_.push_back(file);
-  std::vector<Setting> own, sources;
+  std::vector<Setting> own, sources, includes;
   for (TomlValue& v : parse_toml(text, file)) {
     Setting s{std::move(v), file, "", ""};
     s.path = s.value.path();
-    if (s.value.keys[0] == "sources") {
-      if (s.value.keys.size() == 2 && std::holds_alternative<std::string>(s.value.value) && !std::get<std::string>(s.value.value).empty() &&
-          std::get<std::string>(s.value.value).size() <= kLongestText)
-        sources.push_back(std::move(s));
-      else if (!std::holds_alternative<std::monostate>(s.value.value))
-        problem(s, "where numbers are from, as \"path\" = \"text\"", found_text(s.value),
-                "Write the path in quotes: \"core.tensor\" = \"Architecture guide, section 3\"");
-    } else if (s.path == "include") {
-      load_included(s, file);
-    } else {
-      own.push_back(std::move(s));
-    }
+    if (s.path == "include") includes.push_back(std::move(s));
+    else if (s.value.keys[0] != "sources") own.push_back(std::move(s));
+    else if (const auto* t = std::get_if<std::string>(&s.value.value); t && s.value.keys.size() == 2 && !t->empty() && t->size() <= kLongestText)
+      sources.push_back(std::move(s));
+    else if (!std::holds_alternative<std::monostate>(s.value.value))
+      problem(s, "where numbers are from, as \"path\" = \"text\"", found_text(s.value),
+              "Write the path in quotes: \"core.tensor\" = \"Architecture guide, section 3\"");
   }
-  add_sources(own, sources, file);
+  for (const Setting& s : includes) load_included(s, file);
+  add_sources(own, sources, !includes.empty(), file);
   for (Setting& s : own) {
-    const bool of_this_file = s.path == "chip.name" || s.path == "chip.description" || s.value.keys[0] == "instance";
+    const bool of_this_file = s.path == "chip.name" || s.path == "chip.description" || s.path.starts_with("chip.published_peak_flop_per_s") ||
+                              s.value.keys[0] == "instance";
     if (included && of_this_file) continue;
-    const auto same = std::find_if(settings_.begin(), settings_.end(), [&](const Setting& o) { return o.path == s.path; });
-    if (same != settings_.end()) *same = std::move(s);
-    else settings_.push_back(std::move(s));
+    const auto [at, fresh] = index_.emplace(s.path, settings_.size());
+    if (fresh) settings_.push_back(std::move(s));
+    else settings_[at->second] = std::move(s);
   }
   open_.pop_back();
 }
@@ -134,39 +128,48 @@ void Reader::load_included(const Setting& s, const std::string& file) {
   load(read_file(*path, kTomlMostBytes), *path, true);
 }
 
-// Gives each number of one file its source in that file.
-void Reader::add_sources(std::vector<Setting>& own, const std::vector<Setting>& sources, const std::string& file) {
+// Gives each number of one file its source in that file. What it took over keeps its own, behind the source of "include" if there is one.
+void Reader::add_sources(std::vector<Setting>& own, const std::vector<Setting>& sources, bool includes, const std::string& file) {
+  std::map<std::string, const Setting*> by_path;
+  for (const Setting& s : sources) by_path[s.value.keys[1]] = &s;
   std::set<std::string> used;
-  std::string uncovered;
-  size_t uncovered_count = 0;
-  const Setting* first = nullptr;
+  std::vector<const Setting*> uncovered;
   for (Setting& s : own) {
-    const Setting* best = nullptr;
-    for (const Setting& source : sources)
-      if (covers(source.value.keys[1], s.path)) {
-        used.insert(source.value.keys[1]);
-        if (!best || source.value.keys[1].size() > best->value.keys[1].size()) best = &source;
+    for (std::string prefix = s.path;;) {  // longest first; shorter ones count as used, for what they cover elsewhere
+      if (const auto at = by_path.find(prefix); at != by_path.end()) {
+        used.insert(prefix);
+        if (s.source.empty()) s.source = std::get<std::string>(at->second->value.value);
       }
-    if (best) s.source = std::get<std::string>(best->value.value);
-    if (best || !s.value.is_number() || s.value.keys[0] == "chip") continue;
-    if (!first) first = &s;
-    if (++uncovered_count <= 8) uncovered += (uncovered.empty() ? "" : ", ") + escaped(s.path);
+      const size_t dot = prefix.rfind('.');
+      if (dot == std::string::npos) break;
+      prefix.resize(dot);
+    }
+    if (s.source.empty() && s.value.is_number() && s.value.keys[0] != "chip") uncovered.push_back(&s);
   }
-  if (first)
-    problem(*first, "a line in [sources] that covers it",
-            uncovered_count == 1
-                ? "none"
-                : fmt::format("none; {} numbers without source: {}{}", uncovered_count, uncovered, uncovered_count > 8 ? " ..." : ""),
-            "Add \"" + escaped(first->path) + "\" = \"where the number is from\", or \"assumed: reason\"");
+  if (!uncovered.empty()) {
+    std::string list;
+    for (size_t i = 0; i < uncovered.size() && i < 8; ++i) list += (i ? ", " : "") + escaped(uncovered[i]->path);
+    problem(*uncovered[0], "a line in [sources] that covers it",
+            uncovered.size() == 1 ? "none"
+                                  : fmt::format("none; {} numbers without source: {}{}", uncovered.size(), list, uncovered.size() > 8 ? " ..." : ""),
+            "Add \"" + escaped(uncovered[0]->path) + "\" = \"where the number is from\", or \"assumed: reason\"");
+  }
+  if (const auto at = by_path.find("include"); includes && at != by_path.end()) {
+    used.insert("include");
+    const std::string& text = std::get<std::string>(at->second->value.value);
+    for (Setting& s : settings_)
+      if (text.starts_with("assumed") || !(s.source.starts_with("assumed") || s.source.starts_with("fitted")))
+        s.source = text + " (" + s.source + ")";
+  }
   std::vector<std::string> paths;
-  for (const Setting& s : own) paths.push_back(s.path);
+  for (size_t i = 0; i < own.size() && i < kMostCompared; ++i) paths.push_back(own[i].path);
   for (const Setting& source : sources) {
-    if (used.contains(source.value.keys[1])) continue;
+    if (used.contains(source.value.keys[1]) || problems_.size() >= kMostProblems) continue;
     const std::string near = nearest(source.value.keys[1], paths);
     problem_at(fmt::format("{}:{}: sources.\"{}\"", escaped(file), source.value.line, escaped(source.value.keys[1])), "a path of this file",
                "none that it covers", near.empty() ? "Remove the line" : "Did you mean \"" + escaped(near) + "\"?");
   }
-  for (const Setting& s : sources) chip_.sources.insert(chip_.sources.begin(), {s.value.keys[1], std::get<std::string>(s.value.value)});
+  for (const Setting& s : sources) chip_.sources.push_back({s.value.keys[1], std::get<std::string>(s.value.value)});
 }
 
 // --- values ---
@@ -371,6 +374,7 @@ void Reader::check_engines() {
                      std::string("only one with ") + kVariants[v], "Add the class without suffix");
     if (is_matrix) {
       matrix.push_back(e.name);
+      std::erase_if(e.passes, [](const auto& p) { return p.second == 0; });
       if (e.passes.empty()) e.passes[DType::bf16] = 1;
       chip_.matrix = e;
     } else {
