@@ -1,4 +1,6 @@
 // ops/reduce.cc — folds axes of one or more operands with a region, each from its init value.
+#include <map>
+
 #include "base/budget.h"
 #include "ops/scalar_region.h"
 #include "ops/walk.h"
@@ -40,17 +42,22 @@ std::vector<Type> reduce_type(const OpView& op) {
   return out;
 }
 
+// The axes of a tensor that stay and those that are folded.
+struct Kept {
+  std::vector<int64_t> dims, strides, folded_dims, folded_strides;
+  Kept(const std::vector<int64_t>& all, const Ints& axes) {
+    const std::vector<int64_t> steps = strides_of(all);
+    for (size_t a = 0; a < all.size(); ++a) {
+      const bool folded = is_reduced(axes, a);
+      (folded ? folded_dims : dims).push_back(all[a]);
+      (folded ? folded_strides : strides).push_back(steps[a]);
+    }
+  }
+};
+
 HostValues reduce_reference(const Call& call) {
   const size_t n = call.inputs.size() / 2;
-  const Ints& axes = call.op.attrs.ints("dimensions");
-  const auto& dims = call.in(0).dims();
-  const std::vector<int64_t> strides = strides_of(dims);
-  std::vector<int64_t> kept_dims, kept_strides, folded_dims, folded_strides;
-  for (size_t a = 0; a < dims.size(); ++a) {
-    const bool folded = is_reduced(axes, a);
-    (folded ? folded_dims : kept_dims).push_back(dims[a]);
-    (folded ? folded_strides : kept_strides).push_back(strides[a]);
-  }
+  const Kept kept_axes(call.in(0).dims(), call.op.attrs.ints("dimensions"));
   std::vector<Tensor> out;
   std::vector<std::byte*> to;
   std::vector<Scalar> start;
@@ -62,11 +69,11 @@ HostValues reduce_reference(const Call& call) {
   ScalarRegion body(call, 0);
   std::vector<Scalar> values(2 * n), results(n);
   int64_t at = 0;
-  for (Walk kept(kept_dims, kept_strides); kept; kept.next(), ++at) {
+  for (Walk kept(kept_axes.dims, kept_axes.strides); kept; kept.next(), ++at) {
     check_budget();
     if (const auto fold = body.float_fold(); fold && n == 1) {
       double sum = start[0].real;
-      for (Walk folded(folded_dims, folded_strides); folded; folded.next()) {
+      for (Walk folded(kept_axes.folded_dims, kept_axes.folded_strides); folded; folded.next()) {
         check_budget();
         sum = fold(sum, load_double(call.in(0).dtype(), call.in(0).data(), kept.offset() + folded.offset()));
       }
@@ -74,7 +81,7 @@ HostValues reduce_reference(const Call& call) {
       continue;
     }
     results = start;
-    for (Walk folded(folded_dims, folded_strides); folded; folded.next()) {
+    for (Walk folded(kept_axes.folded_dims, kept_axes.folded_strides); folded; folded.next()) {
       for (size_t i = 0; i < n; ++i) {
         values[i] = results[i];
         values[n + i] = load_scalar(call.in(i).dtype(), call.in(i).data(), kept.offset() + folded.offset());
@@ -84,6 +91,25 @@ HostValues reduce_reference(const Call& call) {
     for (size_t i = 0; i < n; ++i) store_scalar(out[i].dtype(), to[i], at, results[i]);
   }
   return {out.begin(), out.end()};
+}
+
+// Sums, products, smallest and largest of symbolic integers.
+std::optional<Dims> reduce_symbolic(const OpView& op, std::span<const Dims* const> in, const Type& result) {
+  static const std::map<std::string_view, Dim (*)(const Dim&, const Dim&)> folds = {{"add", [](const Dim& a, const Dim& b) { return a + b; }},
+                                                                                    {"multiply", [](const Dim& a, const Dim& b) { return a * b; }},
+                                                                                    {"maximum", Dim::max},
+                                                                                    {"minimum", Dim::min}};
+  if (op.inputs.size() != 2 || !in[0] || !in[1] || !is_int(result.dtype)) return std::nullopt;
+  const auto fold = folds.find(reduction_body(*op.regions[0]));
+  const auto dims = constants(op.in(0).dims);
+  if (fold == folds.end() || !dims) return std::nullopt;
+  const Kept kept(*dims, op.attrs.ints("dimensions"));
+  Dims out;
+  for (Walk to(kept.dims, kept.strides); to; to.next()) {
+    out.push_back((*in[1])[0]);
+    for (Walk from(kept.folded_dims, kept.folded_strides); from; from.next()) out.back() = fold->second(out.back(), (*in[0])[static_cast<size_t>(to.offset() + from.offset())]);
+  }
+  return out;
 }
 
 std::vector<Value> reduce_case(Builder& b, std::vector<int64_t> dims, Ints axes, std::string_view body, DType t) {
@@ -113,6 +139,7 @@ const OpDef reduce{
     .regions = 1,
     .type = reduce_type,
     .reference = reduce_reference,
+    .symbolic = reduce_symbolic,
     .work =
         [](const OpView& op, std::span<const Type> results) {
           Work w;

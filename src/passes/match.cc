@@ -3,10 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <numeric>
 
 #include "graph/op_def.h"
 
 namespace bascule::passes {
+namespace {
+constexpr int64_t kMostSplat = 65536;  // what fold writes out of a broadcast number
+}
 
 const Node* made_by(const Graph& g, Value v, std::string_view op) {
   const Node* n = g.producer(v);
@@ -18,7 +23,7 @@ std::optional<double> splat_of(const Graph& g, Value v) {
     const Node* n = g.producer(v);
     if (!n) return std::nullopt;
     if (const Tensor* t = g.constant(v)) {
-      if (t->elements() < 1 || t->elements() > 4096 || !(is_float(t->dtype()) || is_int(t->dtype()))) return std::nullopt;
+      if (t->elements() < 1 || t->elements() > kMostSplat || !(is_float(t->dtype()) || is_int(t->dtype()))) return std::nullopt;
       const double x = t->number(0);
       for (int64_t i = 1; i < t->elements(); ++i)
         if (!(t->number(i) == x)) return std::nullopt;
@@ -35,13 +40,12 @@ Value unbroadcast(const Graph& g, Value v) {
   for (int depth = 0; depth < 8; ++depth) {
     const Node* n = g.producer(v);
     if (!n || (n->op->name != "broadcast_in_dim" && n->op->name != "reshape")) break;
+    if (n->op->name == "broadcast_in_dim" && !std::ranges::is_sorted(n->attrs.ints("broadcast_dimensions"))) break;
     v = n->inputs[0];
   }
   return v;
 }
 
-namespace {
-// For each axis of v (reached from `base` by broadcasts and reshapes that add or drop extents of 1): the axis of `base`, -1 where repeated or 1.
 std::optional<Ints> axis_map(const Graph& g, Value v, Value base) {
   if (v == base) {
     Ints out;
@@ -69,23 +73,33 @@ std::optional<Ints> axis_map(const Graph& g, Value v, Value base) {
   while (i < from.size() && from[i].is(1)) ++i;
   return i == from.size() ? std::optional(out) : std::nullopt;
 }
-}  // namespace
 
-bool repeats_along(const Graph& g, Value v, Value stat, int64_t axis) {
+bool repeats_along(const Graph& g, Value v, Value stat, const Ints& axes, size_t rank) {
   const auto map = axis_map(g, v, stat);
-  if (!map) return false;
-  const Dims& d = g.type(v).dims;
-  for (size_t a = 0; a < d.size(); ++a) {
-    if (static_cast<int64_t>(a) >= axis) {
-      if ((*map)[a] != -1) return false;
-    } else if (!d[a].is(1) && (*map)[a] != static_cast<int64_t>(a)) {
-      return false;
-    }
+  Ints all(rank), kept;
+  std::iota(all.begin(), all.end(), 0);
+  std::ranges::set_difference(all, axes, std::back_inserter(kept));
+  // The axes of the value that u's axes are.
+  const auto meaning = [&](Value u) -> const Ints* {
+    const size_t r = g.type(u).rank();
+    return r == rank ? &all : r == kept.size() ? &kept : nullptr;
+  };
+  const Ints *of_v = meaning(v), *of_stat = meaning(stat);
+  if (!map || !of_v || !of_stat) return false;
+  for (size_t k = 0; k < map->size(); ++k) {
+    const int64_t from = (*map)[k];
+    if (std::ranges::binary_search(axes, (*of_v)[k]) ? from != -1 : !g.type(v).dims[k].is(1) && (from == -1 || (*of_stat)[static_cast<size_t>(from)] != (*of_v)[k])) return false;
   }
   return true;
 }
 
-std::optional<TrailingMean> trailing_mean(const Graph& g, Value v) {
+std::optional<Pair> operands(const Graph& g, Value v, std::string_view op) {
+  const Node* n = made_by(g, v, op);
+  if (!n || n->inputs.size() != 2) return std::nullopt;
+  return Pair{n->inputs[0], n->inputs[1]};
+}
+
+std::optional<Mean> mean_of(const Graph& g, Value v) {
   v = unbroadcast(g, v);
   const Node* scaled = g.producer(v);
   if (!scaled || scaled->inputs.size() != 2) return std::nullopt;
@@ -96,17 +110,16 @@ std::optional<TrailingMean> trailing_mean(const Graph& g, Value v) {
     const Node* sum = made_by(g, unbroadcast(g, scaled->inputs[side]), "reduce");
     if (!sum || sum->inputs.size() != 2 || reduction_body(*sum->regions[0]) != "add" || splat_of(g, sum->inputs[1]) != 0.0) continue;
     Ints axes = sum->attrs.ints("dimensions");
+    if (axes.empty()) continue;
     std::sort(axes.begin(), axes.end());
-    const Dims& d = g.type(sum->inputs[0]).dims;
-    if (axes.empty() || axes.back() != static_cast<int64_t>(d.size()) - 1 || axes.back() - axes.front() + 1 != static_cast<int64_t>(axes.size())) continue;
     Dim count = 1;
-    for (const int64_t a : axes) count = count * d[static_cast<size_t>(a)];
+    for (const int64_t a : axes) count = count * g.type(sum->inputs[0]).dims[static_cast<size_t>(a)];
     const auto c = count.constant();
     const auto factor = splat_of(g, scaled->inputs[1 - side]);
     if (!c || !factor) continue;
     const double want = divides ? static_cast<double>(*c) : 1.0 / static_cast<double>(*c);
     if (std::abs(*factor - want) > 1e-6 * want) continue;
-    return TrailingMean{sum->inputs[0], axes.front()};
+    return Mean{sum->inputs[0], axes};
   }
   return std::nullopt;
 }

@@ -1,5 +1,5 @@
-// passes/raise.cc — composites in place of what exporters write out: softmax, layer_norm, rms_norm, gelu (both forms), silu,
-// hard_swish, rotary_embedding, attention with masks and grouped heads. The node that ends a pattern is replaced; what only it used dies in dce.
+// passes/raise.cc — composites in place of what exporters write out: softmax, gelu (both forms), silu, hard_swish, rotary_embedding, attention
+// with masks and grouped heads; layer_norm and rms_norm are in raise_norm.cc. The node that ends a pattern is replaced; what only it used dies in dce.
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -7,21 +7,12 @@
 #include "graph/op_def.h"
 #include "passes/match.h"
 #include "passes/pipeline.h"
-#include "passes/rewrite.h"
+#include "passes/raise.h"
 
 namespace bascule::passes {
 namespace {
 
 bool near(std::optional<double> x, double want) { return x && std::abs(*x - want) <= 1e-4 * std::abs(want); }
-
-struct Pair {
-  Value a, b;
-};
-std::optional<Pair> operands(const Graph& g, Value v, std::string_view op) {
-  const Node* n = made_by(g, v, op);
-  if (!n || n->inputs.size() != 2) return std::nullopt;
-  return Pair{n->inputs[0], n->inputs[1]};
-}
 
 // x * c or x / c with a number c: the value and the factor. Otherwise v and 1.
 struct Scaled {
@@ -53,7 +44,7 @@ const Node* row_fold(const Graph& g, Value v, std::string_view body, int64_t axi
   const Value stat = unbroadcast(g, v);
   const Node* n = made_by(g, stat, "reduce");
   if (!n || n->inputs.size() != 2 || reduction_body(*n->regions[0]) != body || n->attrs.ints("dimensions") != Ints{axis}) return nullptr;
-  return repeats_along(g, v, stat, axis) ? n : nullptr;
+  return repeats_along(g, v, stat, {axis}, g.type(v).rank()) ? n : nullptr;
 }
 
 // exp(x - max x) / sum exp(x - max x) along the last axis.
@@ -69,115 +60,6 @@ Value softmax(Rewriter& r, const Node& n) {
   const Node* top = row_fold(g, shifted->b, "maximum", axis);
   if (!top || top->inputs[0] != shifted->a || !(g.type(shifted->a) == g.type(n.outputs[0]))) return kNoValue;
   return r.builder().op("softmax", {r(shifted->a)}, {{"axis", axis}});
-}
-
-// A statistic under a root: v = rsqrt(mean + epsilon), 1 / sqrt(...) (inverse), or sqrt(...).
-struct Root {
-  TrailingMean mean;
-  double epsilon = 0;
-  Value stat;  // the root itself, before it was broadcast
-  bool inverse = true;
-};
-std::optional<Root> root_of(const Graph& g, Value v) {
-  Root out;
-  out.stat = unbroadcast(g, v);
-  const Node* n = g.producer(out.stat);
-  if (!n) return std::nullopt;
-  Value under;
-  if (n->op->name == "rsqrt") {
-    under = n->inputs[0];
-  } else if (n->op->name == "sqrt") {
-    under = n->inputs[0];
-    out.inverse = false;
-  } else if (n->op->name == "divide" && splat_of(g, n->inputs[0]) == 1.0) {
-    const Node* s = made_by(g, unbroadcast(g, n->inputs[1]), "sqrt");
-    if (!s) return std::nullopt;
-    under = s->inputs[0];
-  } else {
-    return std::nullopt;
-  }
-  const auto sum = operands(g, unbroadcast(g, under), "add");
-  if (!sum) return std::nullopt;
-  Value mean = sum->a;
-  auto epsilon = splat_of(g, sum->b);
-  if (!epsilon) {
-    epsilon = splat_of(g, sum->a);
-    mean = sum->b;
-  }
-  const auto m = epsilon ? trailing_mean(g, mean) : std::nullopt;
-  if (!m) return std::nullopt;
-  out.mean = *m;
-  out.epsilon = *epsilon;
-  return out;
-}
-
-// d * rsqrt(mean(d^2) + epsilon): layer_norm where d = x - mean(x), rms_norm otherwise. Also d / sqrt(...), also with the factors turned round.
-Value plain_norm(Rewriter& r, const Node& n) {
-  const Graph& g = r.old();
-  const bool divides = n.op->name == "divide";
-  if (!divides && n.op->name != "multiply") return kNoValue;
-  for (const size_t side : {size_t{0}, size_t{1}}) {
-    if (divides && side == 1) break;
-    const Value d = n.inputs[side], factor = n.inputs[1 - side];
-    if (!(g.type(d) == g.type(n.outputs[0])) || !is_float(g.type(d).dtype)) continue;
-    const auto root = root_of(g, factor);
-    if (!root || root->inverse == divides || !repeats_along(g, factor, root->stat, root->mean.axis)) continue;
-    const auto square = operands(g, root->mean.of, "multiply");
-    if (!square || square->a != d || square->b != d) continue;
-    Builder& b = r.builder();
-    if (const auto centred = operands(g, d, "subtract")) {
-      const auto mean = trailing_mean(g, centred->b);
-      if (mean && mean->of == centred->a && mean->axis == root->mean.axis && g.type(centred->a) == g.type(d) && repeats_along(g, centred->b, unbroadcast(g, centred->b), mean->axis))
-        return b.op("layer_norm", {r(centred->a), kNoValue, kNoValue}, {{"axis", mean->axis}, {"epsilon", root->epsilon}});
-    }
-    return b.op("rms_norm", {r(d), kNoValue}, {{"axis", root->mean.axis}, {"epsilon", root->epsilon}});
-  }
-  return kNoValue;
-}
-
-// A value broadcast along the leading axes: the part that covers the axes from `axis` on, else kNoValue.
-Value row_operand(const Graph& g, Value v, const Type& x, int64_t axis) {
-  const size_t rows = x.rank() - static_cast<size_t>(axis);
-  const auto fits = [&](Value u) {
-    const Dims& d = g.type(u).dims;
-    if (d.size() < rows) return false;
-    for (size_t k = 0; k < d.size(); ++k) {
-      const size_t from_end = d.size() - k;
-      if (from_end > rows ? !d[k].is(1) : !(d[k] == x.dims[x.rank() - from_end])) return false;
-    }
-    return true;
-  };
-  for (int depth = 0; depth < 4; ++depth) {
-    if (fits(v)) return v;
-    const Node* n = made_by(g, v, "broadcast_in_dim");
-    if (!n) return kNoValue;
-    // Trailing alignment, as NumPy broadcasts.
-    const Ints& axes = n->attrs.ints("broadcast_dimensions");
-    for (size_t k = 0; k < axes.size(); ++k)
-      if (axes[k] != static_cast<int64_t>(g.type(v).rank() - axes.size() + k)) return kNoValue;
-    v = n->inputs[0];
-  }
-  return kNoValue;
-}
-
-// Scale and bias after a norm without them.
-Value affine_norm(Rewriter& r, const Node& n) {
-  const Graph& g = r.old();
-  const bool scale = n.op->name == "multiply";
-  if (!scale && n.op->name != "add") return kNoValue;
-  for (const size_t side : {size_t{0}, size_t{1}}) {
-    const Node* norm = g.producer(n.inputs[side]);
-    if (!norm || !(g.type(n.inputs[side]) == g.type(n.outputs[0]))) continue;
-    const bool layer = norm->op->name == "layer_norm";
-    if (!layer && (norm->op->name != "rms_norm" || !scale)) continue;
-    if ((norm->inputs.size() > 1 && norm->inputs[1] && scale) || (layer && norm->inputs.size() > 2 && norm->inputs[2])) continue;
-    const Value row = row_operand(g, n.inputs[1 - side], g.type(norm->inputs[0]), norm->attrs.integer("axis"));
-    if (!row) continue;
-    Values in{r(norm->inputs[0]), scale ? r(row) : r(norm->inputs[1])};
-    if (layer) in.push_back(scale ? kNoValue : r(row));
-    return r.builder().op(norm->op->name, in, norm->attrs);
-  }
-  return kNoValue;
 }
 
 // Factors of a product of values and numbers, flattened.
@@ -425,7 +307,7 @@ bool apply(Graph& g, Value (*pattern)(Rewriter&, const Node&)) {
 
 bool raise(Graph& g, const PassOptions&) {
   bool any = false;
-  for (const auto pattern : {softmax, plain_norm, affine_norm, affine_norm, activation, rotary, attention}) any |= apply(g, pattern);
+  for (const auto pattern : {softmax, plain_norm, spread_norm, norm_of_rows, affine_norm, affine_norm, activation, rotary, attention}) any |= apply(g, pattern);
   return any;
 }
 
