@@ -99,7 +99,11 @@ Scalar apply(Op op, DType result, DType operand, Scalar a, Scalar b, Scalar c) {
     out.integer = std::isfinite(a.number);
   } else if (op == Op::convert) {
     std::byte cell[8];
-    if (is_float(operand)) {
+    if (is_float(operand) && is_int(result)) {  // saturates, NaN is 0
+      const double low = static_cast<double>(int_min(result)), high = result == DType::u64 ? 0x1p64 : static_cast<double>(int_max(result)), x = std::trunc(a.number);
+      if (result == DType::u64) store_int(result, cell, 0, x >= high ? -1 : x > 0 ? static_cast<int64_t>(static_cast<uint64_t>(x)) : 0);
+      else store_int(result, cell, 0, std::isnan(x) ? 0 : x <= low ? int_min(result) : x >= high ? int_max(result) : static_cast<int64_t>(x));
+    } else if (is_float(operand)) {
       store_double(result, cell, 0, a.number);
     } else {
       store_int(result, cell, 0, a.integer);

@@ -79,7 +79,7 @@ struct Step {
   // region
   loops::KernelSpec spec;
   std::vector<Value> spec_values;  // the value behind each operand; the last is the result
-  // rows, attention, window, gather
+  // rows, attention, window, gather; host: the anchor's inputs over their own axes
   std::vector<View> views;
   enum RowFunction : uint8_t { softmax, log_softmax, layer_norm, rms_norm } row_function = softmax;
   size_t row_axis = 0;

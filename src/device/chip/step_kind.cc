@@ -93,6 +93,7 @@ Classified classify(const Graph& g, const Node& n) {
   if (n.op->data_dependent) return no("the size of the result depends on the data");
   if (name == "reshape" || name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "optimization_barrier" && n.outputs.size() == 1)) return {NodeKind::view, ""};
   if (passes::is_elementwise(n)) {
+    if ((name == "power" || name == "atan2") && !is_float(g.type(n.outputs[0]).dtype)) return no("powers of integers");
     std::string why = no_loops(g, n);
     return why.empty() ? Classified{NodeKind::elementwise, ""} : no(std::move(why));
   }

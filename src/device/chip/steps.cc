@@ -201,7 +201,7 @@ void StepMaker::take_epilogue(Step& s, Path& path) {
     for (const Value v : n.inputs)
       if (members.contains(v)) used(v);
     join(n.outputs[0], {static_cast<int32_t>(code.size()) - 1, *way});
-    if (open == 1 && uses_left[n.outputs[0]] > 0) done = {code.size(), operands.size(), joined.size(), n.outputs[0], *way};
+    if (open == 1 && uses_left[n.outputs[0]] > 0 && back(dense_layout(dims(n.outputs[0])), paths[*way])) done = {code.size(), operands.size(), joined.size(), n.outputs[0], *way};
   }
   if (!done.result) return;
   code.resize(done.code);
@@ -249,6 +249,7 @@ void StepMaker::sink(Step& s, Path& path) {
 void StepMaker::host(int32_t i, std::string reason) {
   Step s = begin(Step::host, i);
   s.results = node(i).outputs;
+  for (const Value v : node(i).inputs) s.views.push_back(v ? placed(v) : View{});
   s.reason = std::string(node(i).op->name) + ": " + std::move(reason) + "; runs on the host";
   add(std::move(s));
 }

@@ -197,6 +197,10 @@ std::optional<Op> scalar_op(const Graph& g, const Node& n) {
   const auto at = scalar_ops().find(name);
   if (at == scalar_ops().end()) return std::nullopt;
   if (at->second == Op::convert && is_float(g.type(n.inputs[0]).dtype) && !is_float(g.type(n.outputs[0]).dtype) && n.attrs.has("overflow") && n.attrs.text("overflow") == "wrap") return std::nullopt;
+  if (at->second == Op::convert && info(g.type(n.outputs[0]).dtype).bits <= 8 && is_float(g.type(n.outputs[0]).dtype)) {
+    const bool saturates = (n.attrs.has("saturate") && n.attrs.flag("saturate")) || (n.attrs.has("overflow") && n.attrs.text("overflow") == "saturate");
+    if (saturates || (n.attrs.has("round_mode") && n.attrs.text("round_mode") != "nearest")) return std::nullopt;
+  }
   return at->second;
 }
 
@@ -213,7 +217,7 @@ std::string no_loops(const Graph& g, const Node& n) {
   }
   if (scalar_op(g, n)) return "";
   if (name == "compare") return "compare by total order";
-  if (name == "convert") return "conversion that wraps";
+  if (name == "convert") return "a conversion that wraps, or saturates in 8 bits";
   return "'" + std::string(name) + "' has no scalar form";
 }
 
