@@ -1,0 +1,294 @@
+// device/chip/map_tile.cc — the tile mapper's frame: where values live and how long, the order of steps, which engine does which class of work.
+#include "device/chip/map_tile.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+#include "device/chip/map_tile_mapper.h"
+#include "graph/op_def.h"
+
+namespace bascule::device::chip {
+
+int64_t Box::elements() const {
+  int64_t n = 1;
+  for (const int64_t s : size) n *= s;
+  return n;
+}
+
+Box whole_box(const Extents& extents) { return {Extents(extents.size(), 0), extents}; }
+
+std::vector<Box> TileMapper::grid(const Extents& extents, const Extents& size) {
+  std::vector<Box> all{{Extents{}, Extents{}}};
+  for (size_t a = 0; a < extents.size(); ++a) {
+    std::vector<Box> next;
+    for (const Box& b : all)
+      for (int64_t at = 0; at < extents[a]; at += std::max<int64_t>(size[a], 1)) {
+        next.push_back(b);
+        next.back().begin.push_back(at);
+        next.back().size.push_back(std::min(size[a], extents[a] - at));
+      }
+    all = std::move(next);
+  }
+  return all;
+}
+
+namespace {
+
+// What stands for a class of work that no engine of the chip has a price for.
+WorkClass like(WorkClass c) {
+  switch (c) {
+    case WorkClass::stats:
+    case WorkClass::scan:
+    case WorkClass::search: return WorkClass::reduce;
+    case WorkClass::divide: return WorkClass::transcendental;
+    case WorkClass::transcendental:
+    case WorkClass::select:
+    case WorkClass::reduce: return WorkClass::arith2;
+    case WorkClass::arith2: return WorkClass::arith;
+    case WorkClass::arith: return WorkClass::copy;
+    case WorkClass::fill:
+    case WorkClass::gather:
+    case WorkClass::transpose:
+    case WorkClass::matmul:
+    case WorkClass::copy: return WorkClass::arith;
+  }
+  return WorkClass::arith;
+}
+
+Work work_of(const Graph& graph, const Node& node) {
+  if (!node.op->work) return {};
+  std::vector<Type> types, results;
+  for (const Value v : node.inputs) types.push_back(v ? graph.type(v) : absent_type());
+  for (const Value v : node.outputs) results.push_back(graph.type(v));
+  const auto closed = [](const Type& t) { return !t.is_tensor() || t.is_static(); };
+  if (!std::all_of(types.begin(), types.end(), closed) || !std::all_of(results.begin(), results.end(), closed)) return {};
+  const std::span<const Type> all(types);
+  const size_t operands = node.operands();
+  return node.op->work({*node.op, node.attrs, all.first(operands), node.regions, all.subspan(operands), std::string(node.op->name), ErrorKind::internal}, results);
+}
+
+std::map<std::string, std::string, std::less<>> read_pins(const std::string& text) {
+  std::map<std::string, std::string, std::less<>> pins;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    if (const size_t colon = line.rfind(": "); colon != std::string::npos) pins[line.substr(0, colon)] = line.substr(colon + 2);
+    at = end + 1;
+  }
+  return pins;
+}
+
+}  // namespace
+
+TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options)
+    : chip_(chip), graph_(graph), steps_(steps), options_(options), e_(chip, graph.name, options.cores > 0 ? options.cores : std::max<int64_t>(chip.default_cores, 1)) {
+  const int64_t cores = e_.program().cores, chips = std::max<int64_t>(options.chips, 1);
+  if (cores > chip.cores)
+    fail_usage("chip:" + chip.name, "at most " + std::to_string(chip.cores) + " cores", std::to_string(cores), "Ask for fewer cores, or more chips");
+  e_.program().chips = chips;
+  cores_ = static_cast<int32_t>(cores * chips);
+  staged_ = chip.machine == Machine::scratchpad && chip.level == Level::tile && chip.scratchpad();
+  overlap_ = chip.software.overlap;
+  precision_ = options.precision.value_or(chip.arithmetic.default_type);
+  if (chip.matrix.peak_flop_per_s(precision_) <= 0) {
+    std::string known;
+    for (const auto& [t, passes] : chip.matrix.passes) known += (known.empty() ? "" : " ") + std::string(info(t).name);
+    fail_unsupported("chip:" + chip.name, "matrix inputs of one of " + known, std::string(info(precision_).name), "Choose another --precision");
+  }
+  e_.program().precision = precision_;
+  store_ = chip.arithmetic.store_default_type ? precision_ : DType::f32;
+  if (staged_) local_limit_ = static_cast<double>(e_.capacity(Role::scratchpad)) * cores_ * (overlap_ ? 0.2 : 0.45);
+  else local_limit_ = 16e6;  // temporaries of a kernel: what registers and shared memories hold in all
+  for (int c = 0; c < kWorkClasses; ++c) {
+    auto work = static_cast<WorkClass>(c);
+    int32_t best = -1;
+    for (int tries = 0; tries < kWorkClasses && best < 0; ++tries, work = best < 0 ? like(work) : work) {
+      double least = std::numeric_limits<double>::infinity();
+      for (size_t e = 0; e < chip.engines.size(); ++e) {
+        const auto rate = chip.engines[e].rate(work, false, Width::wide);
+        if (!rate) continue;
+        const double ns = rate->cycles_per_element / static_cast<double>(chip.engines[e].lanes) / chip.engines[e].clock_hz;
+        if (ns < least) least = ns, best = static_cast<int32_t>(e);
+      }
+      if (best >= 0) break;
+    }
+    engines_[static_cast<size_t>(c)] = {best, work};
+  }
+  pinned_ = read_pins(options.pinned);
+}
+
+// Values read by steps: when last, and whether as operands of products.
+void TileMapper::find_uses() {
+  home_.assign(graph_.values.size(), -1);
+  last_use_.assign(graph_.values.size(), -1);
+  matrix_weight_.assign(graph_.values.size(), false);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& s = steps_[i];
+    const auto use = [&](Value v) {
+      if (v) last_use_[static_cast<size_t>(v.id)] = static_cast<int32_t>(i);
+    };
+    use(s.lhs.value);
+    use(s.rhs.value);
+    for (const Value v : s.spec_values) use(v);
+    for (const View& v : s.views) use(v.value);
+    for (const View& v : s.epilogue_operands) use(v.value);
+    for (const Piece& p : s.pieces) use(p.from.value);
+    for (const Value v : s.results) use(v);
+    if (s.kind == Step::host)
+      for (const int32_t n : s.nodes)
+        for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs) use(v);
+    for (const View* v : {&s.lhs, &s.rhs})
+      if (v->value) matrix_weight_[static_cast<size_t>(v->value.id)] = true;
+  }
+  for (const Value v : graph_.outputs) last_use_[static_cast<size_t>(v.id)] = std::numeric_limits<int32_t>::max();
+  for (size_t v = 0; v < last_use_.size(); ++v)
+    if (last_use_[v] >= 0 && last_use_[v] < std::numeric_limits<int32_t>::max()) dies_[last_use_[v]].push_back(Value{static_cast<int32_t>(v)});
+}
+
+DType TileMapper::stored_type(Value v) const {
+  const DType t = graph_.type(v).dtype;
+  if (!is_float(t)) return t;
+  const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
+  const bool input = std::find(graph_.inputs.begin(), graph_.inputs.end(), v) != graph_.inputs.end();
+  if (output || input) return t;
+  const DType wanted = is_weight(graph_, v) && matrix_weight_[static_cast<size_t>(v.id)] ? precision_ : store_;
+  if (info(t).bits < info(wanted).bits || (info(t).bits == info(wanted).bits && chip_.matrix.passes.contains(t))) return t;
+  return wanted;
+}
+
+int32_t TileMapper::home(Value v) {
+  int32_t& h = home_[static_cast<size_t>(v.id)];
+  if (h >= 0) return h;
+  const Type& t = graph_.type(v);
+  if (!is_weight(graph_, v)) fail_internal("chip:" + chip_.name + ": value '" + escaped(graph_.at(v).name) + "'", "a result of an earlier step", "none");
+  const DType type = stored_type(v);
+  const int64_t elements = t.elements_count().value();
+  const std::string name = graph_.at(v).name.empty() ? "w" + std::to_string(v.id) : graph_.at(v).name;
+  if (resident_weights_) {
+    h = e_.local(Role::scratchpad, name, type, 1, elements, 0, cores_);
+    if (h >= 0) {
+      Buffer& b = e_.program().buffers[static_cast<size_t>(h)];
+      b.use = Buffer::weight;
+      b.value = v;
+      return h;
+    }
+  }
+  return h = e_.main(name, Buffer::weight, type, elements, v);
+}
+
+Place TileMapper::place(Value v, const Layout& layout) { return {home(v), layout.offset, layout.strides}; }
+Place TileMapper::place(const View& view) { return view.value ? place(view.value, view.layout) : Place{}; }
+
+// The buffer of a step's result: local where results stay on the cores and it is small enough, else in main memory.
+void TileMapper::make_result(const Step& s, Value v) {
+  int32_t& h = home_[static_cast<size_t>(v.id)];
+  if (h >= 0) return;
+  const Type& t = graph_.type(v);
+  const int64_t elements = t.elements_count().value();
+  const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
+  const DType type = stored_type(v);
+  const std::string name = graph_.at(v).name.empty() ? "v" + std::to_string(v.id) : graph_.at(v).name;
+  if (staged_ && overlap_ && !output && s.kind != Step::host && !in_main_only(v)) {
+    const int64_t bytes = storage_bytes(type, elements) / cores_, room = e_.capacity(Role::scratchpad);
+    if (bytes <= room / 8 && resident_bytes_ + bytes <= room * 2 / 5) {
+      h = e_.local(Role::scratchpad, name, type, 1, elements, 0, cores_);
+      if (h >= 0) {
+        resident_bytes_ += bytes;
+        return;
+      }
+    }
+  }
+  h = e_.main(name, output ? Buffer::output : Buffer::activation, type, elements, v);
+}
+
+// Read by the host, which sees main memory only.
+bool TileMapper::in_main_only(Value v) const {
+  for (const Step& s : steps_)
+    if (s.kind == Step::host)
+      for (const int32_t n : s.nodes)
+        for (const Value x : graph_.nodes[static_cast<size_t>(n)].inputs)
+          if (x == v) return true;
+  return false;
+}
+
+void TileMapper::release_dead(size_t step) {
+  const auto at = dies_.find(static_cast<int32_t>(step));
+  if (at == dies_.end()) return;
+  for (const Value v : at->second) {
+    const int32_t h = home_[static_cast<size_t>(v.id)];
+    if (h < 0) continue;
+    const Buffer& b = e_.buffer(h);
+    if (b.use == Buffer::weight || b.use == Buffer::input || b.use == Buffer::output) continue;
+    if (b.memory != Role::main) resident_bytes_ -= storage_bytes(b.dtype, b.elements()) / cores_;
+    e_.release(h);
+  }
+}
+
+int32_t TileMapper::engine_for(WorkClass c) const {
+  const int32_t e = engines_[static_cast<size_t>(c)].first;
+  if (e < 0) fail_unsupported("chip:" + chip_.name, std::string("an engine for ") + name(c), "none in its file", "Add one to the chip file");
+  return e;
+}
+
+std::string TileMapper::choice_of(const std::string& step_name) const {
+  const auto at = pinned_.find(step_name);
+  return at == pinned_.end() ? "" : at->second;
+}
+
+void TileMapper::map_step(size_t index) {
+  const Step& s = steps_[index];
+  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = s.kind == Step::host ? s.reason : ""};
+  for (const int32_t n : s.nodes) info.work += work_of(graph_, graph_.nodes[static_cast<size_t>(n)]);
+  e_.begin_step(std::move(info));
+  bool empty = s.kind != Step::host;
+  for (const Value v : s.results) empty = empty && graph_.type(v).elements_count().is(0);
+  for (const Value v : s.results) make_result(s, v);
+  if (empty) return;
+  begin_kernel();
+  switch (s.kind) {
+    case Step::contraction: map_contraction(s); break;
+    case Step::convolution: map_convolution(s); break;
+    case Step::region: map_region(s); break;
+    case Step::rows: map_rows(s); break;
+    case Step::attention: map_attention(s); break;
+    case Step::window: map_window(s); break;
+    case Step::gather: map_gather(s); break;
+    case Step::move: map_move(s); break;
+    case Step::host: map_host(s); break;
+  }
+  drop_fetched();
+  // The fixed cost of an operator stands on its first instruction.
+  auto& code = e_.program().code;
+  if (s.kind != Step::host && kernel_begin_ < code.size() && code[kernel_begin_].launches == 0) code[kernel_begin_].launches = 1;
+}
+
+Program TileMapper::run() {
+  find_uses();
+  double weights = 0;
+  for (size_t v = 0; v < last_use_.size(); ++v)
+    if (last_use_[v] >= 0 && is_weight(graph_, Value{static_cast<int32_t>(v)})) {
+      const Value w{static_cast<int32_t>(v)};
+      weights += static_cast<double>(storage_bytes(stored_type(w), graph_.type(w).elements_count().value()));
+    }
+  resident_weights_ = staged_ && weights > 0 && weights <= chip_.software.resident_weight_bytes &&
+                      weights <= 0.5 * static_cast<double>(e_.capacity(Role::scratchpad)) * cores_;
+  e_.program().weights_resident = resident_weights_;
+  for (const Value v : graph_.inputs) {
+    const std::string name = graph_.at(v).name.empty() ? "in" + std::to_string(v.id) : graph_.at(v).name;
+    if (graph_.type(v).is_tensor()) home_[static_cast<size_t>(v.id)] = e_.main(name, Buffer::input, graph_.type(v).dtype, graph_.type(v).elements_count().value(), v);
+  }
+  for (const Value v : graph_.outputs)
+    if (is_weight(graph_, v)) home(v);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    map_step(i);
+    release_dead(i);
+  }
+  return e_.finish();
+}
+
+Program map_tiles(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options) {
+  return TileMapper(chip, graph, steps, options).run();
+}
+
+}  // namespace bascule::device::chip

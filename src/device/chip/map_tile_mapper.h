@@ -1,0 +1,160 @@
+// device/chip/map_tile_mapper.h — the tile mapper's state and its parts: one file for each kind of step. Two ways to reach data:
+//   staged: a step's operands are copied by DMA from main memory into the cores' local memories, box by box, and results back;
+//   direct: instructions work on main memory through a cache (or a roofline's ideal memory), and carry the bytes that they move.
+#pragma once
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "device/chip/emitter.h"
+#include "device/chip/map_tile.h"
+
+namespace bascule::device::chip {
+
+using Extents = std::vector<int64_t>;
+
+// A box of the axes of a step.
+struct Box {
+  Extents begin, size;
+  int64_t elements() const;
+};
+Box whole_box(const Extents& extents);
+
+// Where the elements over some axes lie: element i at offset + sum_k i[k] * strides[k] of the buffer.
+struct Place {
+  int32_t buffer = -1;
+  int64_t offset = 0;
+  Extents strides;
+};
+
+// One elementwise instruction, of an epilogue or a region.
+struct Item {
+  struct Ref {
+    enum Kind : uint8_t { none, value, operand, number, anchor } kind = none;
+    int32_t index = 0;  // value: an earlier item; operand, anchor: of those given
+    double number = 0;
+  };
+  loops::Op fn = loops::Op::load;  // iota: along axis in[0].index
+  DType dtype = DType::f32;
+  Ref in[3];
+};
+
+// A product over groups of dimensions: out[batch, m, n] (+)= sum_k a[batch, k, m] * b[batch, k, n].
+struct Product {
+  struct Dim {
+    int64_t size = 1, a = 0, b = 0, out = 0;  // strides
+  };
+  std::vector<Dim> batch, m, n, k;
+  int32_t a = -1, b = -1, out = -1;  // buffers
+  int64_t a_offset = 0, b_offset = 0, out_offset = 0;
+  bool accumulate = false;
+};
+
+class TileMapper {
+ public:
+  TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options);
+  Program run();
+
+ private:
+  // ---- values (map_tile.cc)
+  void find_uses();
+  DType stored_type(Value v) const;  // of the main-memory buffer of a value
+  bool in_main_only(Value v) const;
+  int32_t home(Value v);             // its buffer; weights get theirs at first use
+  Place place(const View& view);
+  Place place(Value v, const Layout& layout);
+  void make_result(const Step& s, Value v);
+  void release_dead(size_t step);
+  void map_step(size_t index);
+  std::string choice_of(const std::string& step_name) const;  // pinned, "" if none
+
+  // ---- moves between memories (map_tile_move.cc)
+  void copy_box(int32_t queue, const Place& from, const Place& to, const Box& box);
+  // The box of an operand where engines can read it: staged, a local copy of type `as` (its own if none); `fetched_` holds it until drop_fetched().
+  Place fetch(const Place& from, const Box& box, std::optional<DType> as = std::nullopt);
+  void drop_fetched();
+  // Where to write a box of a result, and the copy that brings it home.
+  Place result_box(const Place& home, const Box& box);
+  void store(const Place& made, const Place& home, const Box& box);
+  int32_t temp(DType t, int64_t elements);
+  void drop(int32_t buffer);
+  Place dense(int32_t buffer, const Box& box) const;  // the box, row-major
+  void map_move(const Step& s);
+  void map_gather(const Step& s);
+  void map_host(const Step& s);
+
+  // ---- elementwise (map_tile_vector.cc)
+  Access access(const Place& p, const Box& box) const;
+  void vector(Opcode op, loops::Op fn, WorkClass work, const Access& out, const Access& a, const Access& b = {}, const Access& c = {}, double immediate = 0, int kept = 1);
+  void fill(const Access& out, double value);
+  // Runs items over a box; operands and anchors are readable there. The last item's result goes to `out`, values of `also` to their places.
+  void evaluate(const std::vector<Item>& items, const std::vector<Place>& operands, const std::vector<Place>& anchors, const Box& box, const Place& out);
+  std::vector<Item> epilogue_items(const Step& s) const;
+  // The epilogue of `s` over a box of its axes, from `anchor` (readable) to `out`.
+  void epilogue(const Step& s, const std::vector<Place>& operands, const Place& anchor, const Box& box, const Place& out);
+  void map_region(const Step& s);
+  void map_rows(const Step& s);
+  void rows_box(const Step& s, const Box& box, const Place& out);
+  void softmax_rows(const Place& x, const Place& y, const Box& box, size_t row_axis, bool log);
+  void map_window(const Step& s);
+  void window_box(const Step& s, const Place& x, const Box& box, const Place& acc);
+
+  // ---- products (map_tile_matrix.cc)
+  void product(Product p, double flops);
+  double padded_flops(double batch, double m, double n, double k) const;  // of the busiest core
+  void map_contraction(const Step& s);
+  void contraction_direct(const Step& s);
+  void map_convolution(const Step& s);
+  void map_attention(const Step& s);
+
+  // ---- costs of direct steps (map_tile_direct.cc)
+  struct Kernel {  // tiles of a product on a machine under a cache
+    int64_t tile_m = 0, tile_n = 0, split_k = 1, waves = 1;
+    double flops = 0, cache_bytes = 0, extra_bytes = 0, ns = 0;
+  };
+  Kernel best_kernel(double batch, double m, double n, double k, double main_bytes, DType in, const std::string& pinned) const;
+  double bytes_over(const Place& p, const Extents& extents) const;  // each element once
+  void begin_kernel();
+  // Instructions since begin_kernel() are one kernel that moves `main_bytes`: each carries a share by its own work.
+  void end_kernel(double main_bytes, int64_t waves = 1);
+  double compute_ns(const Instruction& i) const;
+
+  // ---- splitting into boxes
+  // Boxes of `extents`, split along the outermost axes (up to `axes` of them) so that bytes(box) <= limit.
+  template <class Bytes>
+  std::vector<Box> boxes(const Extents& extents, size_t axes, double limit, const Bytes& bytes) const {
+    Extents size = extents;
+    // Where transfers run ahead of the work, a few boxes at least, unless they get too small to be worth it.
+    if (staged_ && overlap_) limit = std::min(limit, std::max(bytes(extents) / 4, 128e3 * cores_));
+    for (size_t a = 0; a < axes && bytes(size) > limit; ++a)
+      while (size[a] > 1 && bytes(size) > limit) size[a] = (size[a] + 1) / 2;
+    return grid(extents, size);
+  }
+  static std::vector<Box> grid(const Extents& extents, const Extents& size);  // boxes of at most `size` that cover the extents
+  double local_limit() const { return local_limit_; }
+  int32_t engine_for(WorkClass c) const;
+  bool live(const Place& p) const { return p.buffer >= 0; }
+
+  const Chip& chip_;
+  const Graph& graph_;
+  const std::vector<Step>& steps_;
+  const MapOptions& options_;
+  Emitter e_;
+  bool staged_ = false, overlap_ = true;
+  int32_t cores_ = 1;  // that share each instruction
+  DType precision_ = DType::bf16, store_ = DType::f32;
+  double local_limit_ = 0;
+  std::vector<int32_t> home_, last_use_;  // of values
+  std::vector<bool> matrix_weight_;       // of values
+  std::map<int32_t, std::vector<Value>> dies_;  // after step
+  std::vector<int32_t> fetched_;
+  std::map<std::string, std::string, std::less<>> pinned_;
+  std::array<std::pair<int32_t, WorkClass>, kWorkClasses> engines_{};  // engine and class that does the work of a class
+  size_t kernel_begin_ = 0;
+  bool resident_weights_ = false;
+  int64_t resident_bytes_ = 0;
+};
+
+}  // namespace bascule::device::chip
