@@ -238,7 +238,7 @@ std::string TileMapper::choice_of(const std::string& step_name) const {
 
 void TileMapper::map_step(size_t index) {
   const Step& s = steps_[index];
-  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = s.kind == Step::host ? s.reason : ""};
+  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = s.kind == Step::host ? s.reason : "", .nodes = s.nodes};
   for (const int32_t n : s.nodes) info.work += work_of(graph_, graph_.nodes[static_cast<size_t>(n)]);
   e_.begin_step(std::move(info));
   bool empty = s.kind != Step::host;
@@ -265,21 +265,21 @@ void TileMapper::map_step(size_t index) {
 
 Program TileMapper::run() {
   find_uses();
-  double weights = 0;
+  double weight_bytes = 0;
+  std::vector<Value> weights;
   for (size_t v = 0; v < last_use_.size(); ++v)
-    if (last_use_[v] >= 0 && is_weight(graph_, Value{static_cast<int32_t>(v)})) {
-      const Value w{static_cast<int32_t>(v)};
-      weights += static_cast<double>(storage_bytes(stored_type(w), graph_.type(w).elements_count().value()));
+    if (const Value w{static_cast<int32_t>(v)}; last_use_[v] >= 0 && graph_.type(w).is_tensor() && is_weight(graph_, w)) {
+      weights.push_back(w);
+      weight_bytes += static_cast<double>(storage_bytes(stored_type(w), graph_.type(w).elements_count().value()));
     }
-  resident_weights_ = staged_ && weights > 0 && weights <= chip_.software.resident_weight_bytes &&
-                      weights <= 0.5 * static_cast<double>(e_.capacity(Role::scratchpad)) * cores_;
+  resident_weights_ = staged_ && weight_bytes > 0 && weight_bytes <= chip_.software.resident_weight_bytes &&
+                      weight_bytes <= 0.5 * static_cast<double>(e_.capacity(Role::scratchpad)) * cores_;
   e_.program().weights_resident = resident_weights_;
   for (const Value v : graph_.inputs) {
     const std::string name = graph_.at(v).name.empty() ? "in" + std::to_string(v.id) : graph_.at(v).name;
     if (graph_.type(v).is_tensor()) home_[static_cast<size_t>(v.id)] = e_.main(name, Buffer::input, graph_.type(v).dtype, graph_.type(v).elements_count().value(), v);
   }
-  for (const Value v : graph_.outputs)
-    if (is_weight(graph_, v)) home(v);
+  for (const Value w : weights) home(w);  // before all else: their places are never given out again
   for (size_t i = 0; i < steps_.size(); ++i) {
     map_step(i);
     release_dead(i);

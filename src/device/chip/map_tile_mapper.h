@@ -32,8 +32,8 @@ struct Place {
 // One elementwise instruction, of an epilogue or a region.
 struct Item {
   struct Ref {
-    enum Kind : uint8_t { none, value, operand, number, anchor } kind = none;
-    int32_t index = 0;  // value: an earlier item; operand, anchor: of those given
+    enum Kind : uint8_t { none, value, operand, constant, anchor } kind = none;
+    int32_t index = 0;  // value: an earlier item; operand, anchor: of those given; none: axis of an iota
     double number = 0;
   };
   loops::Op fn = loops::Op::load;  // iota: along axis in[0].index

@@ -535,7 +535,7 @@ void TileMapper::map_attention(const Step& s) {
     // scale, cap, bias, mask
     std::vector<Item> items{{Op::load, DType::f32, {{Item::Ref::anchor, 0, 0}, {}, {}}}};
     const auto last = [&] { return Item::Ref{Item::Ref::value, static_cast<int32_t>(items.size()) - 1, 0}; };
-    const auto number = [](double x) { return Item::Ref{Item::Ref::number, 0, x}; };
+    const auto number = [](double x) { return Item::Ref{Item::Ref::constant, 0, x}; };
     if (s.scale != 1) items.push_back({Op::multiply, DType::f32, {last(), number(s.scale), {}}});
     if (s.softcap > 0) {
       items.push_back({Op::multiply, DType::f32, {last(), number(1 / s.softcap), {}}});

@@ -81,7 +81,7 @@ int32_t TileMapper::temp(DType t, int64_t elements) {
   if (!staged_) return e_.main("t", Buffer::scratch, t, elements);
   const int32_t id = e_.local(Role::scratchpad, "t", t, 1, elements, 0, cores_);
   if (id < 0)
-    fail_capacity("chip:" + chip_.name + ": step '" + e_.step().name + "', " + text(e_.step().origin),
+    fail_capacity("chip:" + chip_.name + ": step '" + e_.step().name + "', " + bascule::text(e_.step().origin),
                   std::to_string(storage_bytes(t, elements) / cores_) + " bytes of " + chip_.scratchpad()->name + " of a core",
                   std::to_string(e_.largest_free(Role::scratchpad)) + " free of " + std::to_string(chip_.scratchpad()->bytes), "Take more cores, or a smaller batch");
   return id;
@@ -219,10 +219,10 @@ void TileMapper::map_gather(const Step& s) {
     Place now = rows;
     if (s.drop) {  // rows whose index is out of range are 0
       std::vector<Item> items(4);
-      items[0] = {loops::Op::greater_equal, DType::i1, {{Item::Ref::operand, 0, 0}, {Item::Ref::number, 0, 0}, {}}};
-      items[1] = {loops::Op::less, DType::i1, {{Item::Ref::operand, 0, 0}, {Item::Ref::number, 0, static_cast<double>(table_rows)}, {}}};
+      items[0] = {loops::Op::greater_equal, DType::i1, {{Item::Ref::operand, 0, 0}, {Item::Ref::constant, 0, 0}, {}}};
+      items[1] = {loops::Op::less, DType::i1, {{Item::Ref::operand, 0, 0}, {Item::Ref::constant, 0, static_cast<double>(table_rows)}, {}}};
       items[2] = {loops::Op::bit_and, DType::i1, {{Item::Ref::value, 0, 0}, {Item::Ref::value, 1, 0}, {}}};
-      items[3] = {loops::Op::select, row_type, {{Item::Ref::value, 2, 0}, {Item::Ref::anchor, 0, 0}, {Item::Ref::number, 0, 0}}};
+      items[3] = {loops::Op::select, row_type, {{Item::Ref::value, 2, 0}, {Item::Ref::anchor, 0, 0}, {Item::Ref::constant, 0, 0}}};
       Place indices = dense(line, p);
       indices.strides.resize(n, 0);
       evaluate(items, {indices}, {now}, box, now);

@@ -62,7 +62,7 @@ Access TileMapper::access(const Place& p, const Box& box) const {
   for (size_t k = 0; k < box.size.size(); ++k) {
     a.offset += box.begin[k] * p.strides[k];
     if (box.size[k] == 1) continue;
-    if (a.rank == Access::kMostDims) fail_internal("chip:" + chip_.name + ": step '" + e_.program().steps.back().name + "'", "at most 5 dimensions of an access", "more");
+    if (a.rank == Access::kMostDims) fail_internal("chip:" + chip_.name + ": step '" + const_cast<TileMapper*>(this)->e_.step().name + "'", "at most 5 dimensions of an access", "more");
     a.sizes[static_cast<size_t>(a.rank)] = static_cast<int32_t>(box.size[k]);
     a.strides[static_cast<size_t>(a.rank++)] = p.strides[k];
   }
@@ -172,7 +172,7 @@ void TileMapper::evaluate(const std::vector<Item>& items, const std::vector<Plac
     if (last[static_cast<size_t>(i)] < 0 || m.alias >= 0) continue;
     const bool final = i + 1 == n;
     if (it.fn == Op::load && !final) {
-      if (it.in[0].kind == Item::Ref::number) m.number = true, m.value = it.in[0].number;
+      if (it.in[0].kind == Item::Ref::constant) m.number = true, m.value = it.in[0].number;
       else m.at = it.in[0].kind == Item::Ref::operand ? ops[static_cast<size_t>(it.in[0].index)] : ancs[static_cast<size_t>(it.in[0].index)];
       continue;
     }
@@ -250,7 +250,7 @@ std::vector<Item> TileMapper::epilogue_items(const Step& s) const {
       Item::Ref& to = it.in[k];
       if (r >= 0) to = {Item::Ref::value, r, 0};
       else if (r == Epilogue::kAnchor) to = {Item::Ref::anchor, 0, 0};
-      else if (r == Epilogue::kNumber) to = {Item::Ref::number, 0, e.number};
+      else if (r == Epilogue::kNumber) to = {Item::Ref::constant, 0, e.number};
       else to = {Item::Ref::operand, static_cast<int32_t>(Epilogue::operand(r)), 0};
     }
     items.push_back(it);
@@ -273,7 +273,7 @@ Item item_of(const loops::Instruction& i, const std::vector<int32_t>& axis_at) {
     case Op::load: it.in[0] = {Item::Ref::operand, i.index, 0}; break;
     case Op::constant:
       it.fn = Op::load;
-      it.in[0] = {Item::Ref::number, 0, is_float(i.dtype) ? i.number : static_cast<double>(i.integer)};
+      it.in[0] = {Item::Ref::constant, 0, is_float(i.dtype) ? i.number : static_cast<double>(i.integer)};
       break;
     case Op::iota: it.in[0] = {Item::Ref::none, axis_at[static_cast<size_t>(i.index)], 0}; break;
     case Op::accumulator:
