@@ -55,7 +55,7 @@ std::string partition_fault(const Graph& g, const std::vector<Step>& steps) {
   }
   for (size_t i = 0; i < g.nodes.size(); ++i) {
     const std::string_view op = g.nodes[i].op->name;
-    const bool may_vanish = op == "reshape" || op == "transpose" || op == "slice" || op == "broadcast_in_dim" || op == "optimization_barrier" || op == "constant" || op == "absent" || op == "dims";
+    const bool may_vanish = op == "reshape" || op == "transpose" || op == "slice" || op == "broadcast_in_dim" || op == "optimization_barrier" || op == "gather" || op == "constant" || op == "absent" || op == "dims";
     if (in[i] > 1 || (in[i] == 0 && !may_vanish)) return std::string(op) + " in " + std::to_string(in[i]) + " steps";
   }
   return "";

@@ -106,6 +106,7 @@ Classified classify(const Graph& g, const Node& n) {
   if (name == "softmax" || name == "log_softmax" || name == "layer_norm" || name == "rms_norm" || name == "group_norm") return {NodeKind::rows, ""};
   if (name == "attention") return {NodeKind::attention, ""};
   if (name == "reduce_window") return window_kind(g, n);
+  if (name == "gather" && even_gather(g, n)) return {NodeKind::view, ""};
   if (name == "gather") return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
   if (name == "concatenate" || name == "reverse") return {NodeKind::move, ""};
   if (name == "pad") return g.constant(n.inputs[1]) ? Classified{NodeKind::move, ""} : no("padding with a number that is computed");

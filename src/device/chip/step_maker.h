@@ -33,6 +33,14 @@ std::optional<Layout> back(Layout layout, const Path& path);
 // The layout at the end of the path, from one at its start.
 std::optional<Layout> along(Layout layout, const Path& path);
 
+// A gather whose indices are known and run evenly through the operand (positions, masks cut from a range) is a view: for each axis of the operand,
+// its index as start + sum_a result_index[a] * step[a].
+struct EvenIndex {
+  int64_t start = 0;
+  Extents step;  // of each axis of the result
+};
+std::optional<std::vector<EvenIndex>> even_gather(const Graph& g, const Node& n);
+
 // ---- nodes (step_kind.cc)
 // What a node becomes. view: renames elements only; weight: nothing to run.
 enum class NodeKind : uint8_t { weight, view, elementwise, fold, contraction, convolution, rows, attention, window, gather, move, host };

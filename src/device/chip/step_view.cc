@@ -98,6 +98,62 @@ std::optional<Hop> as_hop(const Graph& g, const Node& n) {
   return h;
 }
 
+std::optional<std::vector<EvenIndex>> even_gather(const Graph& g, const Node& n) {
+  constexpr int64_t kMostIndices = int64_t{1} << 20;
+  const Tensor* indices = g.constant(n.inputs[1]);
+  const auto x = constants(g.type(n.inputs[0]).dims), y = constants(g.type(n.outputs[0]).dims);
+  if (!indices || !x || !y || indices->elements() == 0 || indices->elements() > kMostIndices || element_count(*y) == 0) return std::nullopt;
+  const Ints &offsets = n.attrs.ints("offset_dims"), &collapsed = n.attrs.ints("collapsed_slice_dims"), &map = n.attrs.ints("start_index_map");
+  const Ints &batching = n.attrs.ints("operand_batching_dims"), &index_batching = n.attrs.ints("start_indices_batching_dims");
+  const auto vector_axis = static_cast<size_t>(n.attrs.integer("index_vector_dim"));
+  const Extents window = n.attrs.static_dims("slice_sizes");
+  const auto has = [](const Ints& list, size_t v) { return std::find(list.begin(), list.end(), static_cast<int64_t>(v)) != list.end(); };
+  // Axes of the index tensor that are positions, and the result axis of each.
+  std::vector<size_t> position_axes, result_axes;
+  for (size_t a = 0; a < indices->rank(); ++a)
+    if (a != vector_axis) position_axes.push_back(a);
+  for (size_t a = 0; a < y->size(); ++a)
+    if (!has(offsets, a)) result_axes.push_back(a);
+  const Layout at = dense_layout(indices->dims());
+  std::vector<EvenIndex> out(x->size(), {0, Extents(y->size(), 0)});
+  for (size_t j = 0; j < map.size(); ++j) {
+    EvenIndex& e = out[static_cast<size_t>(map[j])];
+    const int64_t base = vector_axis < indices->rank() ? static_cast<int64_t>(j) * at.strides[vector_axis] : 0;
+    e.start = indices->integer(base);
+    Extents extents, steps, strides;
+    for (size_t k = 0; k < position_axes.size(); ++k) {
+      const size_t a = position_axes[k];
+      extents.push_back(indices->dim(a));
+      strides.push_back(at.strides[a]);
+      steps.push_back(indices->dim(a) > 1 ? indices->integer(base + at.strides[a]) - e.start : 0);
+      if (steps.back() < 0) return std::nullopt;
+      e.step[result_axes[k]] = steps.back();
+    }
+    const int64_t most = (*x)[static_cast<size_t>(map[j])] - window[static_cast<size_t>(map[j])];
+    Extents index(extents.size(), 0);
+    for (int64_t left = element_count(extents); left > 0; --left) {
+      int64_t where = base, want = e.start;
+      for (size_t k = 0; k < index.size(); ++k) {
+        where += index[k] * strides[k];
+        want += index[k] * steps[k];
+      }
+      if (indices->integer(where) != want || want < 0 || want > most) return std::nullopt;
+      for (size_t k = index.size(); k-- > 0;) {
+        if (++index[k] < extents[k]) break;
+        index[k] = 0;
+      }
+    }
+  }
+  for (size_t k = 0; k < batching.size(); ++k) {
+    const auto position = std::find(position_axes.begin(), position_axes.end(), static_cast<size_t>(index_batching[k])) - position_axes.begin();
+    out[static_cast<size_t>(batching[k])].step[result_axes[static_cast<size_t>(position)]] = 1;
+  }
+  size_t next = 0;
+  for (size_t d = 0; d < x->size(); ++d)
+    if (!has(collapsed, d) && !has(batching, d)) out[d].step[static_cast<size_t>(offsets[next++])] = 1;
+  return out;
+}
+
 std::optional<Layout> back(Layout layout, const Path& path) {
   for (auto h = path.rbegin(); h != path.rend(); ++h) {
     if (!h->permutation.empty()) {

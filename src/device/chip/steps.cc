@@ -59,6 +59,12 @@ void StepMaker::place_all() {
         y.layout.offset += start[k] * y.layout.strides[k];
         if (k < strides.size()) y.layout.strides[k] *= strides[k];
       }
+    } else if (name == "gather") {
+      const auto even = even_gather(g_, n);
+      for (size_t d = 0; d < in.size(); ++d) {
+        y.layout.offset += (*even)[d].start * x.layout.strides[d];
+        for (size_t a = 0; a < out.size(); ++a) y.layout.strides[a] += (*even)[d].step[a] * x.layout.strides[d];
+      }
     } else if (name == "reshape") {
       auto l = reshaped(x.layout, in, out);
       if (!l) continue;  // a copy: itself
