@@ -138,7 +138,7 @@ int32_t Emitter::local(Role memory, std::string name, DType dtype, int64_t rows,
   const int64_t all = m->partitions > 1 ? b.row_bytes() : storage_bytes(dtype, rows * row_elements);
   const int64_t bytes = (all + spread - 1) / spread;
   const int64_t bank = m->banks > 1 ? capacity(memory) / m->banks : 0;
-  return add(pool(memory, core), std::move(b), (bytes + 3) / 4 * 4, bank, true);
+  return add(pool(memory, core), std::move(b), (bytes + 7) / 8 * 8, bank, true);
 }
 
 void Emitter::release(int32_t id) {

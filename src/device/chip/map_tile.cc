@@ -123,6 +123,7 @@ void TileMapper::find_uses() {
   home_.assign(graph_.values.size(), -1);
   last_use_.assign(graph_.values.size(), -1);
   matrix_weight_.assign(graph_.values.size(), false);
+  host_reads_.assign(graph_.values.size(), false);
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& s = steps_[i];
     const auto use = [&](Value v) {
@@ -135,9 +136,13 @@ void TileMapper::find_uses() {
     for (const View& v : s.epilogue_operands) use(v.value);
     for (const Piece& p : s.pieces) use(p.from.value);
     for (const Value v : s.results) use(v);
-    if (s.kind == Step::host)
+    host_.push_back(!refusal(chip_, graph_, s).empty());
+    if (host_.back())
       for (const int32_t n : s.nodes)
-        for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs) use(v);
+        for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs) {
+          use(v);
+          if (v) host_reads_[static_cast<size_t>(v.id)] = true;
+        }
     for (const View* v : {&s.lhs, &s.rhs})
       if (v->value) matrix_weight_[static_cast<size_t>(v->value.id)] = true;
   }
@@ -181,7 +186,7 @@ Place TileMapper::place(Value v, const Layout& layout) { return {home(v), layout
 Place TileMapper::place(const View& view) { return view.value ? place(view.value, view.layout) : Place{}; }
 
 // The buffer of a step's result: local where results stay on the cores and it is small enough, else in main memory.
-void TileMapper::make_result(const Step& s, Value v) {
+void TileMapper::make_result(Value v, bool made_by_host) {
   int32_t& h = home_[static_cast<size_t>(v.id)];
   if (h >= 0) return;
   const Type& t = graph_.type(v);
@@ -189,7 +194,7 @@ void TileMapper::make_result(const Step& s, Value v) {
   const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
   const DType type = stored_type(v);
   const std::string name = graph_.at(v).name.empty() ? "v" + std::to_string(v.id) : graph_.at(v).name;
-  if (staged_ && overlap_ && !output && s.kind != Step::host && !in_main_only(v)) {
+  if (staged_ && overlap_ && !output && !host_reads_[static_cast<size_t>(v.id)] && !made_by_host) {
     const int64_t bytes = storage_bytes(type, elements) / cores_, room = e_.capacity(Role::scratchpad);
     if (bytes <= room / 8 && resident_bytes_ + bytes <= room * 2 / 5) {
       h = e_.local(Role::scratchpad, name, type, 1, elements, 0, cores_);
@@ -200,16 +205,6 @@ void TileMapper::make_result(const Step& s, Value v) {
     }
   }
   h = e_.main(name, output ? Buffer::output : Buffer::activation, type, elements, v);
-}
-
-// Read by the host, which sees main memory only.
-bool TileMapper::in_main_only(Value v) const {
-  for (const Step& s : steps_)
-    if (s.kind == Step::host)
-      for (const int32_t n : s.nodes)
-        for (const Value x : graph_.nodes[static_cast<size_t>(n)].inputs)
-          if (x == v) return true;
-  return false;
 }
 
 void TileMapper::release_dead(size_t step) {
@@ -238,13 +233,18 @@ std::string TileMapper::choice_of(const std::string& step_name) const {
 
 void TileMapper::map_step(size_t index) {
   const Step& s = steps_[index];
-  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = s.kind == Step::host ? s.reason : "", .nodes = s.nodes};
+  const bool on_host = host_[index];
+  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = on_host ? refusal(chip_, graph_, s) : "", .nodes = s.nodes};
   for (const int32_t n : s.nodes) info.work += work_of(graph_, graph_.nodes[static_cast<size_t>(n)]);
   e_.begin_step(std::move(info));
-  bool empty = s.kind != Step::host;
+  bool empty = true;
   for (const Value v : s.results) empty = empty && graph_.type(v).elements_count().is(0);
-  for (const Value v : s.results) make_result(s, v);
+  for (const Value v : s.results) make_result(v, on_host);
   if (empty) return;
+  if (on_host) {
+    map_host(s);
+    return;
+  }
   begin_kernel();
   switch (s.kind) {
     case Step::contraction: map_contraction(s); break;
@@ -255,12 +255,12 @@ void TileMapper::map_step(size_t index) {
     case Step::window: map_window(s); break;
     case Step::gather: map_gather(s); break;
     case Step::move: map_move(s); break;
-    case Step::host: map_host(s); break;
+    case Step::host: break;
   }
   drop_fetched();
   // The fixed cost of an operator stands on its first instruction.
   auto& code = e_.program().code;
-  if (s.kind != Step::host && kernel_begin_ < code.size() && code[kernel_begin_].launches == 0) code[kernel_begin_].launches = 1;
+  if (kernel_begin_ < code.size() && code[kernel_begin_].launches == 0) code[kernel_begin_].launches = 1;
 }
 
 Program TileMapper::run() {

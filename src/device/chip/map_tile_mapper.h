@@ -61,11 +61,10 @@ class TileMapper {
   // ---- values (map_tile.cc)
   void find_uses();
   DType stored_type(Value v) const;  // of the main-memory buffer of a value
-  bool in_main_only(Value v) const;
   int32_t home(Value v);             // its buffer; weights get theirs at first use
   Place place(const View& view);
   Place place(Value v, const Layout& layout);
-  void make_result(const Step& s, Value v);
+  void make_result(Value v, bool made_by_host);
   void release_dead(size_t step);
   void map_step(size_t index);
   std::string choice_of(const std::string& step_name) const;  // pinned, "" if none
@@ -148,6 +147,8 @@ class TileMapper {
   double local_limit_ = 0;
   std::vector<int32_t> home_, last_use_;  // of values
   std::vector<bool> matrix_weight_;       // of values
+  std::vector<bool> host_reads_;          // of values: the host sees main memory only
+  std::vector<bool> host_;                // of steps
   std::map<int32_t, std::vector<Value>> dies_;  // after step
   std::vector<int32_t> fetched_;
   std::map<std::string, std::string, std::less<>> pinned_;

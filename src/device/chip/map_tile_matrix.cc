@@ -145,7 +145,7 @@ void TileMapper::map_contraction(const Step& s) {
     return chip_.matrix.passes.contains(t) && (is_int(t) || info(t).bits <= info(precision_).bits) ? t : precision_;
   };
   DType lhs_type = matrix_type(lhs), rhs_type = matrix_type(rhs);
-  if (is_float(lhs_type) && is_float(rhs_type) && lhs_type != rhs_type) lhs_type = rhs_type = precision_;
+  if (lhs_type != rhs_type && (is_float(lhs_type) || is_float(rhs_type))) lhs_type = rhs_type = precision_;
   const double lhs_bytes = batch * m * k * size_of(lhs_type), rhs_bytes = batch * n * k * size_of(rhs_type);
   const bool after = !s.epilogue.empty();
   const bool exact = is_int(lhs_type);
@@ -234,8 +234,6 @@ void TileMapper::map_contraction(const Step& s) {
     fetched_.resize(before);
     l.box = box;
   };
-  const Place* outs[2] = {&lhs, &rhs};
-  (void)outs;
   for (const Box& b : b_boxes)
     for (size_t o = 0; o < (n_outer ? n_boxes.size() : m_boxes.size()); ++o)
       for (size_t i = 0; i < (n_outer ? m_boxes.size() : n_boxes.size()); ++i) {
@@ -332,8 +330,7 @@ void TileMapper::map_convolution(const Step& s) {
     }
     return in + weights + out * (4 + 2 + (s.epilogue.empty() ? 0 : 4.0 * static_cast<double>(1 + operands.size())));
   };
-  Extents order_sizes = s.axes;  // N first, then groups, the first spatial axis, channels
-  Extents size = s.axes;
+  Extents size = s.axes;  // N is split first, then groups, the first spatial axis, channels
   double limit = local_limit();
   if (staged_ && overlap_) limit = std::min(limit, std::max(bytes_of(size) / 4, 256e3 * cores_));
   std::vector<size_t> by{0, 1};

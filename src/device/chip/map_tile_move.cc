@@ -281,7 +281,8 @@ void TileMapper::map_host(const Step& s) {
   i.op = Opcode::host;
   i.queue = queue;
   for (size_t k = 0; k < std::min<size_t>(in.size(), 3); ++k) i.in[k] = whole(in[k]);
-  if (!out.empty()) i.out = whole(out[0]);
+  if (out.empty()) return;
+  i.out = whole(out[0]);
   if (out.size() > 1) i.out2 = whole(out[1]);
   e_.emit(i);
   for (size_t k = 2; k < out.size(); ++k) {
