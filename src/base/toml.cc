@@ -100,7 +100,9 @@ std::vector<TomlValue> parse_toml(std::string_view text, const std::string& file
     table = toml::parse(text, std::string_view(file));
   } catch (const toml::parse_error& e) {
     const auto& at = e.source().begin;
-    fail_file(fmt::format("{}:{}:{}", escaped(file), at.line, at.column), "TOML", escaped(e.description()), "Correct the line");
+    std::string why(e.description());
+    std::replace(why.begin(), why.end(), '\'', '`');
+    fail_file(fmt::format("{}:{}:{}", escaped(file), at.line, at.column), "TOML", escaped(why), "Correct the line");
   }
   Flattener f{split_lines(text), file, {}, {}};
   std::vector<std::string> keys;

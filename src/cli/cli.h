@@ -31,6 +31,7 @@ void add_inspect(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_compile(CLI::App& app, Action& action);
 void add_conformance(CLI::App& app, Action& action);
+void add_chips(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 
 }  // namespace bascule::cli

@@ -27,6 +27,7 @@ int run(int argc, char** argv) {
   add_check(app, action);
   add_compile(app, action);
   add_conformance(app, action);
+  add_chips(app, action);
   add_completion(app, action);
   try {
     app.parse(argc, argv);

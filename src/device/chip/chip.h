@@ -163,6 +163,7 @@ struct Figure {
   std::string path;
   std::string value;
   std::string source;  // "" only in [chip]
+  double number = 0;
   bool assumed() const { return source.starts_with("assumed"); }
   bool fitted() const { return source.starts_with("fitted"); }
 };

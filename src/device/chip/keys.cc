@@ -204,8 +204,8 @@ void describe(std::vector<KeyInfo>& out, const char* section, std::span<const Fi
 }  // namespace
 
 std::string Range::text() const {
-  if (open && least == 0) return fmt::format("above 0, to {:.6g}", most);
-  return open ? fmt::format("above {:.6g}, to {:.6g}", least, most) : fmt::format("{:.6g} to {:.6g}", least, most);
+  const auto number = [](double x) { return x < 1e7 ? fmt::format("{:.10g}", x) : fmt::format("{:g}", x); };
+  return (open ? "above " + number(least) + ", to " : number(least) + " to ") + number(most);
 }
 
 std::span<const Field<Chip>> chip_fields() { return kChip; }

@@ -97,6 +97,12 @@ void Reader::load(std::string_view text, const std::string& file, bool included)
   }
   for (const Setting& s : includes) load_included(s, file);
   add_sources(own, sources, !includes.empty(), file);
+  const auto is_list = [](const Setting& s) { return s.path.starts_with("chip.exclusive"); };
+  if (std::any_of(own.begin(), own.end(), is_list)) {  // a list replaces the one taken over, as a whole
+    std::erase_if(settings_, is_list);
+    index_.clear();
+    for (size_t i = 0; i < settings_.size(); ++i) index_[settings_[i].path] = i;
+  }
   for (Setting& s : own) {
     const bool of_this_file = s.path == "chip.name" || s.path == "chip.description" || s.path.starts_with("chip.published_peak_flop_per_s") ||
                               s.value.keys[0] == "instance";
@@ -112,12 +118,14 @@ void Reader::load_included(const Setting& s, const std::string& file) {
   const auto* name = std::get_if<std::string>(&s.value.value);
   if (!name) return problem(s, "the name of a chip file", found_text(s.value), "Write include = \"other.toml\"");
   const std::string where = fmt::format("{}:{}: include", escaped(file), s.value.line);
-  std::optional<std::string> path = find_beside(file, *name, where);
-  if (!path) path = installed_chip(std::filesystem::path(*name).stem().string());
+  if (!name->ends_with(".toml") || name->find('/') != std::string::npos || name->size() > kLongestName)
+    return problem(s, "the name of a chip file, without folders", "'" + escaped(*name) + "'", "Write include = \"other.toml\"");
+  std::optional<std::string> path = folder_of(file) + "/" + *name;
+  if (!is_regular_file(*path)) path = installed_chip(std::filesystem::path(*name).stem().string());
   if (!path) return problem(s, "a chip file beside this one, or an installed one", "no '" + escaped(*name) + "'", "Name a file of chips/");
   std::string chain;
+  for (const std::string& f : open_) chain += escaped(std::filesystem::path(f).filename().string()) + " includes ";
   for (const std::string& f : open_) {
-    chain += escaped(std::filesystem::path(f).filename().string()) + " includes ";
     std::error_code failed;
     if (f == *path || std::filesystem::equivalent(f, *path, failed))
       fail_file(where, "a file that does not lead back to itself", chain + escaped(*name), "Remove one include");
@@ -388,10 +396,12 @@ void Reader::check_engines() {
     const auto engine = [&](const std::string& n) {
       return std::any_of(engines_.begin(), engines_.end(), [&](const MatrixEngine& e) { return e.name == n; });
     };
-    if (triple.size() == 3 && engine(triple.at(0)) && engine(triple.at(1)) && (triple.at(2) == "scratchpad" || triple.at(2) == "accumulator" || triple.at(2) == "accumulator_bank"))
+    if (triple.size() == 3 && engine(triple.at(0)) && engine(triple.at(1)) &&
+        (triple.at(2) == "scratchpad" || triple.at(2) == "accumulator" || triple.at(2) == "accumulator_bank"))
       chip_.exclusive.push_back({triple.at(0), triple.at(1), triple.at(2)});
     else
-      problem_at(fmt::format("{}: chip.exclusive[{}]", file, i), "two engines of the file, then \"scratchpad\", \"accumulator\" or \"accumulator_bank\"", "something else",
+      problem_at(fmt::format("{}: chip.exclusive[{}]", file, i),
+                 "two engines of the file, then \"scratchpad\", \"accumulator\" or \"accumulator_bank\"", "something else",
                  "Write [\"vector\", \"gpsimd\", \"scratchpad\"]");
   }
 }
@@ -445,7 +455,8 @@ Chip Reader::read(std::string_view text, const std::string& file) {
   load(text, file, false);
   for (const Setting& s : settings_) {
     dispatch(s);
-    if (s.value.is_number()) chip_.figures.push_back({s.path, s.value.text, s.source});
+    const auto* i = std::get_if<int64_t>(&s.value.value);
+    if (s.value.is_number()) chip_.figures.push_back({s.path, s.value.text, s.source, i ? static_cast<double>(*i) : std::get<double>(s.value.value)});
   }
   check_engines();
   check_memories();
