@@ -8,12 +8,7 @@ const OpDef all_gather{
     .name = "all_gather",
     .doc = "y = x_0 .. x_n of the group, concatenated along all_gather_dim",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"dims", AttrKind::dims},
-              {"all_gather_dim", AttrKind::integer},
-              {"replica_groups", AttrKind::tensor},
-              {"channel_id", AttrKind::integer, false, int64_t{0}},
-              {"channel_type", AttrKind::integer, false, int64_t{0}},
-              {"use_global_device_ids", AttrKind::flag, false, false}},
+    .attrs = with_groups({{"dims", AttrKind::dims}, {"all_gather_dim", AttrKind::integer}}, true),
     .type =
         [](const OpView& op) {
           op.require(!op.inputs.empty(), "an operand or more", "none");
@@ -35,10 +30,7 @@ const OpDef all_gather{
         },
     .reference =
         [](const Call& call) {
-          const auto group = group_of(call, grouping_of(call.op, true));
-          if (group.empty())
-            fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
-          const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
+          const auto given = gather_values(call, own_group(call));
           const auto axis = static_cast<size_t>(call.op.attrs.integer("all_gather_dim"));
           HostValues out;
           for (size_t k = 0; k < call.inputs.size(); ++k) {

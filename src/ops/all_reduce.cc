@@ -1,5 +1,4 @@
 // ops/all_reduce.cc — elementwise fold of the operands of all processes of a group; each gets the result.
-#include "base/error.h"
 #include "ops/process_groups.h"
 #include "ops/scalar_region.h"
 
@@ -9,10 +8,7 @@ const OpDef all_reduce{
     .name = "all_reduce",
     .doc = "y[i] = fold of x_0[i] .. x_n[i] of the group by the region",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"replica_groups", AttrKind::tensor},
-              {"channel_id", AttrKind::integer, false, int64_t{0}},
-              {"channel_type", AttrKind::integer, false, int64_t{0}},
-              {"use_global_device_ids", AttrKind::flag, false, false}},
+    .attrs = with_groups({}, true),
     .regions = 1,
     .type =
         [](const OpView& op) {
@@ -29,26 +25,13 @@ const OpDef all_reduce{
         },
     .reference =
         [](const Call& call) {
-          const auto group = group_of(call, grouping_of(call.op, true));
-          if (group.empty())
-            fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
-          const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
+          const auto given = gather_values(call, own_group(call));
           HostValues out;
-          for (size_t k = 0; k < call.inputs.size(); ++k) {
-            std::vector<const Tensor*> x;
-            for (const HostValues& g : given) x.push_back(&g[k].tensor());
-            out.emplace_back(fold_elements(call, x, call.results[k]));
-          }
+          for (size_t k = 0; k < call.inputs.size(); ++k) out.emplace_back(fold_elements(call, given, k, call.results[k]));
           return out;
         },
     .work = per_element({.adds = 1}),
-    .cases = {{.name = "alone",
-               .build =
-                   [](Builder& b) {
-                     const Value x = b.input(Type::tensor(DType::f32, {2, 3}));
-                     return b.ops("all_reduce", {x}, {{"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}},
-                                  {Builder::scalar_region("add", DType::f32)});
-                   }}},
+    .cases = {alone("all_reduce")},
 };
 BASCULE_OP(all_reduce);
 

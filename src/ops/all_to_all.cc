@@ -8,12 +8,7 @@ const OpDef all_to_all{
     .name = "all_to_all",
     .doc = "y = part k of x_0 .. x_n along split_dimension, concatenated along concat_dimension; k: this process' place in the group",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"split_dimension", AttrKind::integer},
-              {"concat_dimension", AttrKind::integer},
-              {"split_count", AttrKind::integer},
-              {"replica_groups", AttrKind::tensor},
-              {"channel_id", AttrKind::integer, false, int64_t{0}},
-              {"channel_type", AttrKind::integer, false, int64_t{0}}},
+    .attrs = with_groups({{"split_dimension", AttrKind::integer}, {"concat_dimension", AttrKind::integer}, {"split_count", AttrKind::integer}}, false),
     .type =
         [](const OpView& op) {
           op.require(!op.inputs.empty(), "an operand or more", "none");
@@ -35,16 +30,13 @@ const OpDef all_to_all{
         },
     .reference =
         [](const Call& call) {
-          const Collectives* c = collectives_of(call);
           const auto group = group_of(call, grouping_of(call.op, false));
           const int64_t count = call.op.attrs.integer("split_count");
           if (static_cast<int64_t>(group.size()) != count)
             fail_usage(call.op.where, "a group of split_count = " + std::to_string(count), std::to_string(group.size()),
                        "Run the program on the processes it was made for");
-          const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
-          int64_t place = 0;
-          for (size_t i = 0; c && i < group.size(); ++i)
-            if (group[i] == c->self()) place = static_cast<int64_t>(i);
+          const auto given = gather_values(call, group);
+          const int64_t place = place_in(call, group);
           const auto split = static_cast<size_t>(call.op.attrs.integer("split_dimension")),
                      join = static_cast<size_t>(call.op.attrs.integer("concat_dimension"));
           HostValues out;

@@ -18,4 +18,9 @@ void each_feature(const std::vector<int64_t>& dims, size_t axis, F f) {
   for (int64_t i = 0; i < total; ++i) f(i, static_cast<size_t>(i / inner % dims[axis]));
 }
 
+// One number for each feature, as result i.
+Tensor feature_result(const Call& call, size_t i, const std::vector<double>& values);
+// All axes of x but this one.
+Ints all_but(const Builder& b, Value x, int64_t axis);
+
 }  // namespace bascule::ops

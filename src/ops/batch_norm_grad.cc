@@ -25,7 +25,7 @@ const OpDef batch_norm_grad{
           const double epsilon = call.op.attrs.number("epsilon");
           const auto axis = static_cast<size_t>(call.op.attrs.integer("feature_index"));
           const Tensor &x = call.in(0), &g = call.in(4);
-          Tensor y = call.result(0), grad_scale = call.result(1), grad_offset = call.result(2);
+          Tensor y = call.result(0);
           const auto features = static_cast<size_t>(x.dim(axis));
           const double count = features == 0 ? 0 : static_cast<double>(x.elements()) / static_cast<double>(features);
           std::vector<double> scale(features), offset(features), inverse(features);
@@ -40,23 +40,15 @@ const OpDef batch_norm_grad{
           each_feature(x.dims(), axis, [&](int64_t i, size_t f) {
             store_double(y.dtype(), out, i, call.in(1).number(static_cast<int64_t>(f)) * inverse[f] * (g.number(i) - offset[f] / count - normal(i, f) * scale[f] / count));
           });
-          for (size_t f = 0; f < features; ++f) {
-            store_double(grad_scale.dtype(), grad_scale.mutable_data(), static_cast<int64_t>(f), scale[f]);
-            store_double(grad_offset.dtype(), grad_offset.mutable_data(), static_cast<int64_t>(f), offset[f]);
-          }
-          return {y, grad_scale, grad_offset};
+          return {y, feature_result(call, 1, scale), feature_result(call, 2, offset)};
         },
     .decompose =
         [](Builder& b, const OpView& op, std::span<const Value> in) {
           const Dims& d = b.dims(in[0]);
           const int64_t axis = op.attrs.integer("feature_index");
-          Ints others;
+          const Ints others = all_but(b, in[0], axis);
           Dim count = 1;
-          for (int64_t a = 0; a < b.rank(in[0]); ++a)
-            if (a != axis) {
-              others.push_back(a);
-              count = count * d[static_cast<size_t>(a)];
-            }
+          for (const int64_t a : others) count = count * d[static_cast<size_t>(a)];
           const auto wide = [&](Value x) { return b.broadcast_in_dim(x, d, {axis}); };
           const Value n = b.convert(b.size(count), b.dtype(in[0]));
           const Value inverse = b.rsqrt(b.add(in[3], op.attrs.number("epsilon")));

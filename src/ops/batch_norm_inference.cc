@@ -6,16 +6,6 @@
 
 namespace bascule::ops {
 
-size_t require_features(const OpView& op, const std::vector<size_t>& vectors, std::string_view label) {
-  const Type& x = op.in(0);
-  const auto axis = static_cast<size_t>(require_axis(op, op.attrs.integer("feature_index"), x.rank(), "feature_index", "C1"));
-  for (const size_t i : vectors) {
-    if (op.in(i).rank() != 1 || op.in(i).dtype != x.dtype) op.fail("operand " + std::to_string(i) + " of type " + Type::tensor(x.dtype, {x.dims[axis]}).text(), op.in(i).text(), label);
-    op.require_equal(op.in(i).dims[0], x.dims[axis], "one entry of operand " + std::to_string(i) + " for each feature", label);
-  }
-  return axis;
-}
-
 const OpDef batch_norm_inference{
     .name = "batch_norm_inference",
     .doc = "y = scale[f] * (x - mean[f]) / sqrt(variance[f] + epsilon) + offset[f]",

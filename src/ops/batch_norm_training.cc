@@ -22,7 +22,7 @@ const OpDef batch_norm_training{
           const double epsilon = call.op.attrs.number("epsilon");
           const auto axis = static_cast<size_t>(call.op.attrs.integer("feature_index"));
           const Tensor& x = call.in(0);
-          Tensor y = call.result(0), mean = call.result(1), variance = call.result(2);
+          Tensor y = call.result(0);
           const auto features = static_cast<size_t>(x.dim(axis));
           const double count = features == 0 ? 0 : static_cast<double>(x.elements()) / static_cast<double>(features);
           std::vector<double> m(features), v(features);
@@ -36,19 +36,13 @@ const OpDef batch_norm_training{
             const auto k = static_cast<int64_t>(f);
             store_double(y.dtype(), out, i, call.in(1).number(k) * (x.number(i) - m[f]) / std::sqrt(v[f] + epsilon) + call.in(2).number(k));
           });
-          for (size_t f = 0; f < features; ++f) {
-            store_double(mean.dtype(), mean.mutable_data(), static_cast<int64_t>(f), m[f]);
-            store_double(variance.dtype(), variance.mutable_data(), static_cast<int64_t>(f), v[f]);
-          }
-          return {y, mean, variance};
+          return {y, feature_result(call, 1, m), feature_result(call, 2, v)};
         },
     .decompose =
         [](Builder& b, const OpView& op, std::span<const Value> in) {
           const Dims& d = b.dims(in[0]);
           const int64_t axis = op.attrs.integer("feature_index");
-          Ints others;
-          for (int64_t a = 0; a < b.rank(in[0]); ++a)
-            if (a != axis) others.push_back(a);
+          const Ints others = all_but(b, in[0], axis);
           const auto wide = [&](Value x) { return b.broadcast_in_dim(x, d, {axis}); };
           const Value mean = b.mean(in[0], others, false), centred = b.subtract(in[0], wide(mean));
           const Value variance = b.mean(b.multiply(centred, centred), others, false);

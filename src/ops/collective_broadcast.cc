@@ -8,10 +8,7 @@ const OpDef collective_broadcast{
     .name = "collective_broadcast",
     .doc = "y = x of the first process of the group, or of process root[i] for operand i; 0 on a process in no group",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"replica_groups", AttrKind::tensor},
-              {"channel_id", AttrKind::integer, false, int64_t{0}},
-              {"channel_type", AttrKind::integer, false, int64_t{0}},
-              {"has_dynamic_root", AttrKind::flag, false, false}},  // the last operand holds the root of each other one
+    .attrs = with_groups({{"has_dynamic_root", AttrKind::flag, false, false}}, false),  // the last operand holds the root of each other one
     .type =
         [](const OpView& op) {
           require_groups(op, "C1, C2");
@@ -32,7 +29,7 @@ const OpDef collective_broadcast{
             for (size_t k = 0; k < call.results.size(); ++k) out.emplace_back(call.result(k));
             return out;
           }
-          const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
+          const auto given = gather_values(call, group);
           const bool dynamic = call.op.attrs.flag("has_dynamic_root");
           for (size_t k = 0; k < call.results.size(); ++k) {
             const int64_t root = dynamic ? call.inputs.back().tensor().integer(static_cast<int64_t>(k)) : 0;

@@ -45,7 +45,7 @@ const OpDef collective_permute{
           if (!taking_part.count(mine)) return one(call.result());
           std::vector<Process> group;
           for (const int64_t id : taking_part) group.push_back(partitions ? Process{self.replica, id} : Process{id, self.partition});
-          const auto given = gather_values(call, group, {call.inputs[0]});
+          const auto given = gather_values(call, group);
           if (source < 0) return one(call.result());
           return HostValues{given[static_cast<size_t>(std::distance(taking_part.begin(), taking_part.find(source)))][0]};
         },

@@ -1,5 +1,4 @@
 // ops/collective_reduce.cc — elementwise fold of the operands of a group, given to its first process; the others get zeros.
-#include "base/error.h"
 #include "ops/process_groups.h"
 #include "ops/scalar_region.h"
 
@@ -9,10 +8,7 @@ const OpDef collective_reduce{
     .name = "collective_reduce",
     .doc = "y[i] = fold of x_0[i] .. x_n[i] by the region on the first process of the group, 0 on the others",
     .inputs = {{"operands", DTypes::tensors, kVariadic}},
-    .attrs = {{"replica_groups", AttrKind::tensor},
-              {"channel_id", AttrKind::integer, false, int64_t{0}},
-              {"channel_type", AttrKind::integer, false, int64_t{0}},
-              {"use_global_device_ids", AttrKind::flag, false, false}},
+    .attrs = with_groups({}, true),
     .regions = 1,
     .type =
         [](const OpView& op) {
@@ -24,30 +20,15 @@ const OpDef collective_reduce{
         },
     .reference =
         [](const Call& call) {
-          const Collectives* c = collectives_of(call);
           const auto group = group_of(call, grouping_of(call.op, true));
+          const auto given = group.empty() ? std::vector<HostValues>() : gather_values(call, group);
+          const bool root = !group.empty() && place_in(call, group) == 0;
           HostValues out;
-          if (group.empty()) {
-            for (size_t k = 0; k < call.inputs.size(); ++k) out.emplace_back(call.result(k));
-            return out;
-          }
-          const auto given = gather_values(call, group, HostValues(call.inputs.begin(), call.inputs.end()));
-          const bool root = !c || group[0] == c->self();
-          for (size_t k = 0; k < call.inputs.size(); ++k) {
-            std::vector<const Tensor*> x;
-            for (const HostValues& g : given) x.push_back(&g[k].tensor());
-            out.emplace_back(root ? fold_elements(call, x, call.results[k]) : call.result(k));
-          }
+          for (size_t k = 0; k < call.inputs.size(); ++k) out.emplace_back(root ? fold_elements(call, given, k, call.results[k]) : call.result(k));
           return out;
         },
     .work = per_element({.adds = 1}),
-    .cases = {{.name = "alone",
-               .build =
-                   [](Builder& b) {
-                     const Value x = b.input(Type::tensor(DType::f32, {2, 3}));
-                     return b.ops("collective_reduce", {x}, {{"replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0})}},
-                                  {Builder::scalar_region("add", DType::f32)});
-                   }}},
+    .cases = {alone("collective_reduce")},
 };
 BASCULE_OP(collective_reduce);
 

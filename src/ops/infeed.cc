@@ -11,16 +11,12 @@ const OpDef infeed{
     .attrs = {{"dims", AttrKind::dims}, {"dtype", AttrKind::dtype}, {"infeed_config", AttrKind::text, false, std::string()}},
     .host = true,
     .effect = true,
-    .type = [](const OpView& op) { return std::vector<Type>{Type::tensor(op.attrs.dtype("dtype"), op.attrs.dims("dims")), Type::token()}; },
+    .type = tensor_and_token,
     .reference =
         [](const Call& call) {
           Collectives* c = collectives_of(call);
           if (!c) fail_unsupported(call.op.where, "an infeed", "none", "Give the values as inputs of the program");
-          HostValues out = c->infeed();
-          if (out.size() != 1 || !compatible(Type::of(out[0]), call.results[0]))
-            fail_usage(call.op.where, call.results[0].text(), out.empty() ? "nothing" : Type::of(out[0]).text(), "Queue what the program takes");
-          out.push_back(HostValue::token());
-          return out;
+          return received(call, c->infeed(), "Queue what the program takes");
         },
     .work = no_arithmetic(),
 };

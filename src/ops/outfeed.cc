@@ -11,12 +11,7 @@ const OpDef outfeed{
     .attrs = {{"outfeed_config", AttrKind::text, false, std::string()}},
     .host = true,
     .effect = true,
-    .type =
-        [](const OpView& op) {
-          op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand",
-                     op.inputs.empty() ? "none" : op.inputs.back().text());
-          return std::vector<Type>{Type::token()};
-        },
+    .type = token_after_operands,
     .reference =
         [](const Call& call) {
           Collectives* c = collectives_of(call);

@@ -76,14 +76,29 @@ std::vector<Process> group_of(const Call& call, Grouping grouping) {
   return {};
 }
 
-std::vector<HostValues> gather_values(const Call& call, const std::vector<Process>& group, HostValues mine) {
+std::vector<Process> own_group(const Call& call) {
+  auto group = group_of(call, grouping_of(call.op, true));
+  if (group.empty()) fail_usage(call.op.where, "this process in one of the groups", "in none", "Run the program on the processes it was made for");
+  return group;
+}
+
+int64_t place_in(const Call& call, const std::vector<Process>& group) {
+  const Collectives* c = collectives_of(call);
+  const auto at = c ? std::find(group.begin(), group.end(), c->self()) : group.end();
+  return at == group.end() ? 0 : at - group.begin();
+}
+
+std::vector<HostValues> gather_values(const Call& call, const std::vector<Process>& group) {
   Collectives* c = collectives_of(call);
+  HostValues mine(call.inputs.begin(), call.inputs.end());
   if (!c) return {std::move(mine)};
   const int64_t channel = call.op.attrs.has("channel_id") ? call.op.attrs.integer("channel_id") : 0;
   return c->exchange(std::string(call.op.def.name) + " " + std::to_string(channel), group, std::move(mine));
 }
 
-Tensor fold_elements(const Call& call, const std::vector<const Tensor*>& x, const Type& result) {
+Tensor fold_elements(const Call& call, const std::vector<HostValues>& given, size_t index, const Type& result) {
+  std::vector<const Tensor*> x;
+  for (const HostValues& g : given) x.push_back(&g[index].tensor());
   ScalarRegion body(call, 0);
   Tensor y(result.dtype, static_dims(result));
   const DType in = x[0]->dtype();
@@ -98,6 +113,36 @@ Tensor fold_elements(const Call& call, const std::vector<const Tensor*>& x, cons
     store_scalar(result.dtype, out, i, sum);
   }
   return y;
+}
+
+std::vector<AttrDef> with_groups(std::vector<AttrDef> own, bool global_ids) {
+  own.push_back({"replica_groups", AttrKind::tensor});
+  own.push_back({"channel_id", AttrKind::integer, false, int64_t{0}});
+  own.push_back({"channel_type", AttrKind::integer, false, int64_t{0}});
+  if (global_ids) own.push_back({"use_global_device_ids", AttrKind::flag, false, false});
+  return own;
+}
+
+Case alone(std::string_view op, Attrs own) {
+  own.set("replica_groups", Tensor::from_ints(DType::i64, {1, 1}, std::vector<int64_t>{0}));
+  return {.name = "alone", .build = [op, own](Builder& b) {
+            const Value x = b.input(Type::tensor(DType::f32, {2, 3}));
+            return b.ops(op, {x}, own, {Builder::scalar_region("add", DType::f32)});
+          }};
+}
+
+std::vector<Type> token_after_operands(const OpView& op) {
+  op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand", op.inputs.empty() ? "none" : op.inputs.back().text());
+  return {Type::token()};
+}
+
+std::vector<Type> tensor_and_token(const OpView& op) { return {Type::tensor(op.attrs.dtype("dtype"), op.attrs.dims("dims")), Type::token()}; }
+
+HostValues received(const Call& call, HostValues found, std::string_view remedy) {
+  if (found.size() != 1 || !compatible(Type::of(found[0]), call.results[0]))
+    fail_usage(call.op.where, call.results[0].text(), found.empty() ? "nothing" : Type::of(found[0]).text(), std::string(remedy));
+  found.push_back(HostValue::token());
+  return found;
 }
 
 }  // namespace bascule::ops

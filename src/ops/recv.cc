@@ -16,17 +16,13 @@ const OpDef recv{
               {"source_target_pairs", AttrKind::tensor, false, false, true}},
     .host = true,
     .effect = true,
-    .type = [](const OpView& op) { return std::vector<Type>{Type::tensor(op.attrs.dtype("dtype"), op.attrs.dims("dims")), Type::token()}; },
+    .type = tensor_and_token,
     .reference =
         [](const Call& call) {
           Collectives* c = collectives_of(call);
           if (!c)
             fail_unsupported(call.op.where, "another process to receive from", "one process", "Run the program on the processes it was made for");
-          HostValues out = c->receive(call.op.attrs.integer("channel_id"));
-          if (out.size() != 1 || !compatible(Type::of(out[0]), call.results[0]))
-            fail_usage(call.op.where, call.results[0].text(), out.empty() ? "nothing" : Type::of(out[0]).text(), "Send what is received");
-          out.push_back(HostValue::token());
-          return out;
+          return received(call, c->receive(call.op.attrs.integer("channel_id")), "Send what is received");
         },
     .work = no_arithmetic(),
 };

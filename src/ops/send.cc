@@ -14,12 +14,7 @@ const OpDef send{
               {"source_target_pairs", AttrKind::tensor, false, false, true}},
     .host = true,
     .effect = true,
-    .type =
-        [](const OpView& op) {
-          op.require(!op.inputs.empty() && op.inputs.back().kind == Type::Kind::token, "a token as the last operand",
-                     op.inputs.empty() ? "none" : op.inputs.back().text());
-          return std::vector<Type>{Type::token()};
-        },
+    .type = token_after_operands,
     .reference =
         [](const Call& call) {
           Collectives* c = collectives_of(call);

@@ -1,6 +1,8 @@
 // device/cpu/movement.cc — concatenate, pad, gather and dynamic slices: bytes moved in runs.
 #include <algorithm>
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "base/deadline.h"
 #include "base/error.h"
@@ -115,124 +117,161 @@ CPU_KERNEL(pad) {
   return "";
 }
 
-CPU_KERNEL(gather) {
-  const DType t = b.type(n.outputs[0]).dtype, it = b.type(n.inputs[1]).dtype;
-  if (!whole_bytes(t) || !whole_bytes(it) || it == DType::u64) return "elements smaller than a byte, or u64 indices";
-  const Ints &offset_dims = n.attrs.ints("offset_dims"), &collapsed = n.attrs.ints("collapsed_slice_dims"), &map = n.attrs.ints("start_index_map");
+namespace {
+// The windows of a gather, one for each index vector. Strides in elements.
+struct Windows {
+  std::vector<int64_t> extents, index_strides, operand_strides, result_strides;  // of the axes that number the windows
+  std::vector<int64_t> most, steps;  // of each element of an index vector: its largest value, what it moves by in the operand
+  DType index_type;
+  int64_t vector_stride = 0, count = 0, width = 0;
+  Box slice;  // one window
+  std::string mode, where;
+};
+
+// Where each window starts in the operand (-1: dropped) and in the result, in elements.
+struct Starts {
+  std::vector<int64_t> from, to;
+};
+
+int64_t window_start(const Windows& w, const std::byte* index, int64_t at_index) {
+  int64_t at = 0;
+  bool dropped = false;
+  for (size_t q = 0; q < w.most.size(); ++q) {
+    int64_t start = load_int(w.index_type, index, at_index + static_cast<int64_t>(q) * w.vector_stride);
+    if (start < 0 || start > w.most[q]) {
+      if (w.mode == "error") fail_usage(w.where, "index in [0, " + std::to_string(w.most[q] + 1) + ")", std::to_string(start), "Check the values of the index input");
+      dropped |= w.mode == "drop";
+      start = std::clamp<int64_t>(start, 0, std::max<int64_t>(w.most[q], 0));
+    }
+    at += start * w.steps[q];
+  }
+  return dropped ? -1 : at;
+}
+
+Starts window_starts(const Windows& w, const std::byte* index) {
+  Starts starts{std::vector<int64_t>(static_cast<size_t>(w.count)), std::vector<int64_t>(static_cast<size_t>(w.count))};
+  constexpr int64_t kIndices = 2048;  // of a task
+  parallel_for((w.count + kIndices - 1) / kIndices, [&](int64_t task) {
+    check_deadline();
+    for (int64_t i = task * kIndices; i < std::min(w.count, (task + 1) * kIndices); ++i) {
+      int64_t rest = i, at_index = 0, at_from = 0, at_to = 0;
+      for (size_t k = w.extents.size(); k-- > 0;) {
+        const int64_t c = rest % w.extents[k];
+        rest /= w.extents[k];
+        at_index += c * w.index_strides[k];
+        at_from += c * w.operand_strides[k];
+        at_to += c * w.result_strides[k];
+      }
+      const int64_t start = window_start(w, index, at_index);
+      starts.from[static_cast<size_t>(i)] = start < 0 ? -1 : at_from + start;
+      starts.to[static_cast<size_t>(i)] = at_to;
+    }
+  });
+  return starts;
+}
+
+// Bytes from a window's start to its row, in the operand and in the result.
+std::pair<int64_t, int64_t> row_offsets(const Box& slice, int64_t row) {
+  int64_t from = 0, to = 0;
+  for (size_t k = slice.extents.size(); k-- > 0;) {
+    const int64_t c = row % slice.extents[k];
+    row /= slice.extents[k];
+    from += c * slice.from[k];
+    to += c * slice.to[k];
+  }
+  return {from, to};
+}
+
+// Single elements of 4 bytes along an inner axis: all windows for one row, so that lines of both arrays are used whole.
+void copy_by_rows(const Windows& w, const Starts& starts, const std::byte* from, std::byte* to) {
+  const int64_t rows = element_count(w.slice.extents), group = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, w.count));
+  parallel_for((rows + group - 1) / group, [&](int64_t task) {
+    check_deadline();
+    for (int64_t r = task * group; r < std::min(rows, (task + 1) * group); ++r) {
+      const auto [extra_from, extra_to] = row_offsets(w.slice, r);
+      const auto* line = reinterpret_cast<const uint32_t*>(from + extra_from);
+      auto* out = reinterpret_cast<uint32_t*>(to + extra_to);
+      for (size_t i = 0; i < starts.from.size(); ++i) out[starts.to[i]] = starts.from[i] < 0 ? 0 : line[starts.from[i]];
+    }
+  });
+}
+
+void copy_by_windows(const Windows& w, const Starts& starts, const std::byte* from, std::byte* to) {
+  const int64_t rows = element_count(w.slice.extents), group = std::max<int64_t>(1, 65536 / std::max<int64_t>(64, w.slice.run * rows));
+  parallel_for((w.count + group - 1) / group, [&](int64_t task) {
+    check_deadline();
+    for (int64_t i = task * group; i < std::min(w.count, (task + 1) * group); ++i) {
+      const int64_t at = starts.from[static_cast<size_t>(i)];
+      for (int64_t r = 0; r < rows; ++r) {
+        const auto [extra_from, extra_to] = row_offsets(w.slice, r);
+        std::byte* out = to + starts.to[static_cast<size_t>(i)] * w.width + extra_to;
+        if (at < 0) std::memset(out, 0, static_cast<size_t>(w.slice.run));
+        else std::memcpy(out, from + at * w.width + extra_from, static_cast<size_t>(w.slice.run));
+      }
+    }
+  });
+}
+
+// dims and layouts of operand (x), indices (id) and result (y).
+Windows windows_of(const Node& n, DType t, const std::vector<int64_t>& xd, const std::vector<int64_t>& id, const std::vector<int64_t>& yd, const Layout& x, const Layout& y) {
+  const Ints &offset_dims = n.attrs.ints("offset_dims"), &collapsed = n.attrs.ints("collapsed_slice_dims");
   const Ints &batching = n.attrs.ints("operand_batching_dims"), &index_batching = n.attrs.ints("start_indices_batching_dims");
   const auto vector_dim = static_cast<size_t>(n.attrs.integer("index_vector_dim"));
   const auto sizes = n.attrs.static_dims("slice_sizes");
-  const auto xd = b.dims(n.inputs[0]), id = b.dims(n.inputs[1]), yd = b.dims(n.outputs[0]);
-  const std::string& mode = n.attrs.text("out_of_bounds");
-  const int64_t width = width_of(t);
-  const Placed x = b.dense(n.inputs[0]), indices = b.dense(n.inputs[1]), y = b.result(n.outputs[0]);
-  if (element_count(yd) == 0) return "";
   const auto has = [](const Ints& list, size_t k) { return std::find(list.begin(), list.end(), static_cast<int64_t>(k)) != list.end(); };
+  const Layout indices = dense_layout(id);
+  Windows w;
+  w.mode = n.attrs.text("out_of_bounds");
+  w.where = "gather of " + text(n.origin);
   // Batch axes of the result run along the axes of the indices but the vector's.
-  std::vector<int64_t> batch_extents, batch_index_strides, batch_result_strides, slice_dims, slice_from, slice_to;
-  std::vector<int64_t> batch_operand_strides;  // of operand batching axes
-  const Layout il = dense_layout(id);
   size_t index_axis = 0;
   for (size_t k = 0; k < yd.size(); ++k) {
     if (has(offset_dims, k)) continue;
     if (index_axis == vector_dim) ++index_axis;
-    batch_extents.push_back(yd[k]);
-    batch_index_strides.push_back(il.strides[index_axis]);
-    batch_result_strides.push_back(y.layout.strides[k]);
+    w.extents.push_back(yd[k]);
+    w.index_strides.push_back(indices.strides[index_axis]);
+    w.result_strides.push_back(y.strides[k]);
     int64_t along = 0;
     for (size_t q = 0; q < index_batching.size(); ++q)
-      if (index_batching[q] == static_cast<int64_t>(index_axis)) along = x.layout.strides[static_cast<size_t>(batching[q])];
-    batch_operand_strides.push_back(along);
+      if (index_batching[q] == static_cast<int64_t>(index_axis)) along = x.strides[static_cast<size_t>(batching[q])];
+    w.operand_strides.push_back(along);
     ++index_axis;
   }
+  w.count = element_count(w.extents);
+  w.vector_stride = vector_dim < id.size() ? indices.strides[vector_dim] : 0;
+  for (const int64_t a : n.attrs.ints("start_index_map")) {
+    w.most.push_back(xd[static_cast<size_t>(a)] - sizes[static_cast<size_t>(a)]);
+    w.steps.push_back(x.strides[static_cast<size_t>(a)]);
+  }
+  std::vector<int64_t> slice_dims, slice_from, slice_to;
   size_t offset_at = 0;
   for (size_t k = 0; k < xd.size(); ++k) {
     if (has(collapsed, k) || has(batching, k)) continue;
     slice_dims.push_back(sizes[k]);
-    slice_from.push_back(x.layout.strides[k]);
-    slice_to.push_back(y.layout.strides[static_cast<size_t>(offset_dims[offset_at++])]);
+    slice_from.push_back(x.strides[k]);
+    slice_to.push_back(y.strides[static_cast<size_t>(offset_dims[offset_at++])]);
   }
-  const Box box = make_box(slice_dims, slice_from, slice_to, width);
-  const int64_t vector_stride = vector_dim < id.size() ? il.strides[vector_dim] : 0;
-  std::vector<int64_t> most, steps;
-  for (const int64_t a : map) {
-    most.push_back(xd[static_cast<size_t>(a)] - sizes[static_cast<size_t>(a)]);
-    steps.push_back(x.layout.strides[static_cast<size_t>(a)]);
-  }
-  const int64_t count = element_count(batch_extents), slice_bytes = width * element_count(slice_dims), rows = element_count(box.extents);
-  const std::string where = "gather of " + text(n.origin);
+  w.width = width_of(t);
+  w.slice = make_box(slice_dims, slice_from, slice_to, w.width);
+  return w;
+}
+}  // namespace
+
+CPU_KERNEL(gather) {
+  const DType t = b.type(n.outputs[0]).dtype, it = b.type(n.inputs[1]).dtype;
+  if (!whole_bytes(t) || !whole_bytes(it) || it == DType::u64) return "elements smaller than a byte, or u64 indices";
+  const auto xd = b.dims(n.inputs[0]), id = b.dims(n.inputs[1]), yd = b.dims(n.outputs[0]);
+  const Placed x = b.dense(n.inputs[0]), indices = b.dense(n.inputs[1]), y = b.result(n.outputs[0]);
+  if (element_count(yd) == 0) return "";
+  Windows w = windows_of(n, t, xd, id, yd, x.layout, y.layout);
+  w.index_type = it;
   b.step(&n, "gather", {x.storage, indices.storage, y.storage}, [=](const Frame& f) {
-    const std::byte* from = f.base[static_cast<size_t>(x.storage)] + x.layout.offset * width;
-    const std::byte* index = f.base[static_cast<size_t>(indices.storage)] + indices.layout.offset * width_of(it);
+    const std::byte* from = f.base[static_cast<size_t>(x.storage)] + x.layout.offset * w.width;
+    const std::byte* index = f.base[static_cast<size_t>(indices.storage)] + indices.layout.offset * width_of(w.index_type);
     std::byte* to = f.base[static_cast<size_t>(y.storage)];
-    // Where each window starts: in the operand (-1: dropped) and in the result, in elements.
-    std::vector<int64_t> starts(static_cast<size_t>(count)), places(static_cast<size_t>(count));
-    constexpr int64_t kIndices = 2048;  // of a task
-    parallel_for((count + kIndices - 1) / kIndices, [&](int64_t task) {
-      check_deadline();
-      for (int64_t i = task * kIndices; i < std::min(count, (task + 1) * kIndices); ++i) {
-        int64_t rest = i, at_index = 0, at_from = 0, at_to = 0;
-        for (size_t k = batch_extents.size(); k-- > 0;) {
-          const int64_t c = rest % batch_extents[k];
-          rest /= batch_extents[k];
-          at_index += c * batch_index_strides[k];
-          at_from += c * batch_operand_strides[k];
-          at_to += c * batch_result_strides[k];
-        }
-        bool dropped = false;
-        for (size_t q = 0; q < most.size(); ++q) {
-          int64_t start = load_int(it, index, at_index + static_cast<int64_t>(q) * vector_stride);
-          if (start < 0 || start > most[q]) {
-            if (mode == "error") fail_usage(where, "index in [0, " + std::to_string(most[q] + 1) + ")", std::to_string(start), "Check the values of the index input");
-            dropped |= mode == "drop";
-            start = std::clamp<int64_t>(start, 0, std::max<int64_t>(most[q], 0));
-          }
-          at_from += start * steps[q];
-        }
-        starts[static_cast<size_t>(i)] = dropped ? -1 : at_from;
-        places[static_cast<size_t>(i)] = at_to;
-      }
-    });
-    const auto row_offsets = [&box](int64_t row, int64_t& extra_from, int64_t& extra_to) {
-      extra_from = extra_to = 0;
-      for (size_t k = box.extents.size(); k-- > 0;) {
-        const int64_t c = row % box.extents[k];
-        row /= box.extents[k];
-        extra_from += c * box.from[k];
-        extra_to += c * box.to[k];
-      }
-    };
-    if (box.run == 4 && rows > 1) {  // single elements along an inner axis: all windows for one row, so that lines of both arrays are used whole
-      const int64_t group = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, count));
-      parallel_for((rows + group - 1) / group, [&](int64_t task) {
-        check_deadline();
-        for (int64_t r = task * group; r < std::min(rows, (task + 1) * group); ++r) {
-          int64_t extra_from, extra_to;
-          row_offsets(r, extra_from, extra_to);
-          const auto* line = reinterpret_cast<const uint32_t*>(from + extra_from);
-          auto* out = reinterpret_cast<uint32_t*>(to + extra_to);
-          for (int64_t i = 0; i < count; ++i) {
-            const int64_t at = starts[static_cast<size_t>(i)];
-            out[places[static_cast<size_t>(i)]] = at < 0 ? 0 : line[at];
-          }
-        }
-      });
-      return;
-    }
-    const int64_t group = std::max<int64_t>(1, 65536 / std::max<int64_t>(64, slice_bytes));
-    parallel_for((count + group - 1) / group, [&](int64_t task) {
-      check_deadline();
-      for (int64_t i = task * group; i < std::min(count, (task + 1) * group); ++i) {
-        const int64_t at = starts[static_cast<size_t>(i)];
-        for (int64_t r = 0; r < rows; ++r) {
-          int64_t extra_from, extra_to;
-          row_offsets(r, extra_from, extra_to);
-          std::byte* out = to + places[static_cast<size_t>(i)] * width + extra_to;
-          if (at < 0) std::memset(out, 0, static_cast<size_t>(box.run));
-          else std::memcpy(out, from + at * width + extra_from, static_cast<size_t>(box.run));
-        }
-      }
-    });
+    const Starts starts = window_starts(w, index);
+    if (w.slice.run == 4 && element_count(w.slice.extents) > 1) copy_by_rows(w, starts, from, to);
+    else copy_by_windows(w, starts, from, to);
   });
   return "";
 }
@@ -281,14 +320,42 @@ CPU_KERNEL(dims) {
 }
 
 namespace {
-// Start indices of a dynamic slice, clamped so that the window lies inside.
-int64_t start_offset(const Frame& f, const std::vector<Placed>& starts, const std::vector<DType>& types, const std::vector<int64_t>& most, const std::vector<int64_t>& strides) {
-  int64_t at = 0;
-  for (size_t k = 0; k < starts.size(); ++k) {
-    const int64_t s = load_int(types[k], f.base[static_cast<size_t>(starts[k].storage)], starts[k].layout.offset);
-    at += std::clamp<int64_t>(s, 0, most[k]) * strides[k];
+// Start indices of a dynamic slice: operands of the node from `first` on.
+struct SliceStarts {
+  std::vector<Placed> at;
+  std::vector<DType> types;
+  std::vector<int64_t> most, strides;
+  std::vector<int32_t> storages;
+
+  // The first element of the window, clamped so that it lies inside.
+  int64_t offset(const Frame& f) const {
+    int64_t sum = 0;
+    for (size_t k = 0; k < at.size(); ++k) {
+      const int64_t s = load_int(types[k], f.base[static_cast<size_t>(at[k].storage)], at[k].layout.offset);
+      sum += std::clamp<int64_t>(s, 0, most[k]) * strides[k];
+    }
+    return sum;
   }
-  return at;
+};
+
+// nullopt: of a type that is not read here.
+std::optional<SliceStarts> slice_starts(Binder& b, const Node& n, size_t first, const std::vector<int64_t>& whole, const std::vector<int64_t>& window, const Layout& layout) {
+  SliceStarts s;
+  s.strides = layout.strides;
+  for (size_t k = 0; k < whole.size(); ++k) {
+    const Value v = n.inputs[first + k];
+    if (b.type(v).dtype == DType::u64) return std::nullopt;
+    s.at.push_back(b.dense(v));
+    s.types.push_back(b.type(v).dtype);
+    s.most.push_back(whole[k] - window[k]);
+    s.storages.push_back(s.at.back().storage);
+  }
+  return s;
+}
+
+std::vector<int32_t> joined(std::vector<int32_t> a, const std::vector<int32_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
 }
 }  // namespace
 
@@ -297,22 +364,13 @@ CPU_KERNEL(dynamic_slice) {
   if (!whole_bytes(t)) return "elements smaller than a byte";
   const auto xd = b.dims(n.inputs[0]), yd = b.dims(n.outputs[0]);
   const Placed x = b.dense(n.inputs[0]), y = b.result(n.outputs[0]);
-  std::vector<Placed> starts;
-  std::vector<DType> types;
-  std::vector<int64_t> most;
-  std::vector<int32_t> used{x.storage, y.storage};
-  for (size_t k = 0; k < xd.size(); ++k) {
-    if (b.type(n.inputs[k + 1]).dtype == DType::u64) return "u64 start indices";
-    starts.push_back(b.dense(n.inputs[k + 1]));
-    types.push_back(b.type(n.inputs[k + 1]).dtype);
-    most.push_back(xd[k] - yd[k]);
-    used.push_back(starts.back().storage);
-  }
+  const auto starts = slice_starts(b, n, 1, xd, yd, x.layout);
+  if (!starts) return "u64 start indices";
   if (element_count(yd) == 0) return "";
   const int64_t width = width_of(t);
   const Box box = make_box(yd, x.layout.strides, y.layout.strides, width);
-  b.step(&n, "dynamic slice", used, [=](const Frame& f) {
-    const int64_t at = start_offset(f, starts, types, most, x.layout.strides) + x.layout.offset;
+  b.step(&n, "dynamic slice", joined({x.storage, y.storage}, starts->storages), [=, starts = *starts](const Frame& f) {
+    const int64_t at = starts.offset(f) + x.layout.offset;
     copy_box(box, f.base[static_cast<size_t>(x.storage)] + at * width, f.base[static_cast<size_t>(y.storage)]);
   });
   return "";
@@ -323,24 +381,15 @@ CPU_KERNEL(dynamic_update_slice) {
   if (!whole_bytes(t)) return "elements smaller than a byte";
   const auto xd = b.dims(n.inputs[0]), ud = b.dims(n.inputs[1]);
   const Placed x = b.dense(n.inputs[0]), u = b.dense(n.inputs[1]), y = b.result(n.outputs[0]);
-  std::vector<Placed> starts;
-  std::vector<DType> types;
-  std::vector<int64_t> most;
-  std::vector<int32_t> used{x.storage, u.storage, y.storage};
-  for (size_t k = 0; k < xd.size(); ++k) {
-    if (b.type(n.inputs[k + 2]).dtype == DType::u64) return "u64 start indices";
-    starts.push_back(b.dense(n.inputs[k + 2]));
-    types.push_back(b.type(n.inputs[k + 2]).dtype);
-    most.push_back(xd[k] - ud[k]);
-    used.push_back(starts.back().storage);
-  }
+  const auto starts = slice_starts(b, n, 2, xd, ud, y.layout);
+  if (!starts) return "u64 start indices";
   const int64_t width = width_of(t), bytes = storage_bytes(t, element_count(xd));
   const bool empty = element_count(ud) == 0;
   const Box box = make_box(ud, u.layout.strides, y.layout.strides, width);
-  b.step(&n, "dynamic update", used, [=](const Frame& f) {
+  b.step(&n, "dynamic update", joined({x.storage, u.storage, y.storage}, starts->storages), [=, starts = *starts](const Frame& f) {
     std::byte* out = f.base[static_cast<size_t>(y.storage)];
     if (bytes > 0) std::memcpy(out, f.base[static_cast<size_t>(x.storage)] + x.layout.offset * width, static_cast<size_t>(bytes));
-    if (!empty) copy_box(box, f.base[static_cast<size_t>(u.storage)] + u.layout.offset * width, out + start_offset(f, starts, types, most, y.layout.strides) * width);
+    if (!empty) copy_box(box, f.base[static_cast<size_t>(u.storage)] + u.layout.offset * width, out + starts.offset(f) * width);
   });
   return "";
 }
