@@ -156,6 +156,7 @@ TEST(ChipReader, no_file_is_too_strange) {
   EXPECT_NE(why(std::string(5000, '[')).find("expected TOML"), std::string::npos);
   EXPECT_NE(why("a = " + std::string(5000, '[')).find("expected TOML"), std::string::npos);
   EXPECT_NE(why("a = \"\xff\""), "");
+  EXPECT_NE(why("[!a]\nb = 1\n").find("x.toml:1:2: expected TOML, found Error while parsing key"), std::string::npos);
   std::string many = "[chip.a]\n";
   for (int i = 0; i < 6000; ++i) many += "k" + std::to_string(i) + " = 1\n";
   EXPECT_NE(why(many).find("expected at most 5000 values"), std::string::npos);
