@@ -24,8 +24,7 @@ void step(const CellStep& s) {
 
 Values build(const CellGraph& g) {
   Builder& b = g.b;
-  const auto gate = [&](int64_t k) { return g.f[0](b, g.clipped(g.biased(g.biased(b.add(g.part(g.x, k), g.product(g.h, k)), g.wb, k), g.rb, k))); };
-  const Value z = gate(0), r = gate(1);
+  const Value z = g.f[0](b, g.clipped(g.gate(0))), r = g.f[0](b, g.clipped(g.gate(1)));
   const bool after = g.attrs.flag("linear_before_reset");
   const Value recurrent = after ? b.multiply(r, g.biased(g.product(g.h, 2), g.rb, 2)) : g.biased(g.product(b.multiply(r, g.h), 2), g.rb, 2);
   const Value h = g.f[1](b, g.clipped(g.biased(b.add(g.part(g.x, 2), recurrent), g.wb, 2)));
@@ -33,9 +32,10 @@ Values build(const CellGraph& g) {
 }
 
 const Recurrent& cell() {
-  static const Recurrent c{.gates = 3, .activations = 2, .cell_state = false, .default_activations = {"Sigmoid", "Tanh"}, .step = step, .build = build};
+  static const Recurrent c{.gates = 3, .activations = 2, .cell_state = false, .plain_gates = 2, .default_activations = {"Sigmoid", "Tanh"}, .step = step, .build = build};
   return c;
 }
+[[maybe_unused]] const bool cell_registered = register_recurrent("gru", cell);
 
 }  // namespace
 

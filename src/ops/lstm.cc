@@ -21,19 +21,19 @@ void step(const CellStep& s) {
 
 Values build(const CellGraph& g) {
   Builder& b = g.b;
-  const auto gate = [&](int64_t k) { return g.biased(g.biased(b.add(g.part(g.x, k), g.product(g.h, k)), g.wb, k), g.rb, k); };
   const auto peep = [&](Value v, int64_t k, Value c) { return g.peephole ? b.add(v, b.multiply(g.part(g.peephole, k), c)) : v; };
-  const Value i = g.f[0](b, g.clipped(peep(gate(0), 0, g.c)));
-  const Value f = g.attrs.flag("input_forget") ? b.subtract(1, i) : g.f[0](b, g.clipped(peep(gate(2), 2, g.c)));
-  const Value c = b.add(b.multiply(f, g.c), b.multiply(i, g.f[1](b, g.clipped(gate(3)))));
-  const Value o = g.f[0](b, g.clipped(peep(gate(1), 1, c)));
+  const Value i = g.f[0](b, g.clipped(peep(g.gate(0), 0, g.c)));
+  const Value f = g.attrs.flag("input_forget") ? b.subtract(1, i) : g.f[0](b, g.clipped(peep(g.gate(2), 2, g.c)));
+  const Value c = b.add(b.multiply(f, g.c), b.multiply(i, g.f[1](b, g.clipped(g.gate(3)))));
+  const Value o = g.f[0](b, g.clipped(peep(g.gate(1), 1, c)));
   return {b.multiply(o, g.f[2](b, c)), c};
 }
 
 const Recurrent& cell() {
-  static const Recurrent c{.gates = 4, .activations = 3, .cell_state = true, .default_activations = {"Sigmoid", "Tanh", "Tanh"}, .step = step, .build = build};
+  static const Recurrent c{.gates = 4, .activations = 3, .cell_state = true, .plain_gates = 4, .default_activations = {"Sigmoid", "Tanh", "Tanh"}, .step = step, .build = build};
   return c;
 }
+[[maybe_unused]] const bool cell_registered = register_recurrent("lstm", cell);
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "base/budget.h"
 #include "ops/lines.h"
@@ -99,6 +100,7 @@ Value CellGraph::product(Value state, int64_t k) const {
   const Dim H = b.dim(h, 1);
   return b.dot_general(state, b.slice_axis(r, 0, H * k, H * (k + 1)), {}, {}, {1}, {1});
 }
+Value CellGraph::gate(int64_t k) const { return summed ? part(summed, k) : biased(biased(b.add(part(x, k), product(h, k)), wb, k), rb, k); }
 Value CellGraph::biased(Value v, Value bias, int64_t k) const { return bias ? b.add(v, part(bias, k)) : v; }
 Value CellGraph::clipped(Value v) const { return clip > 0 ? b.clamp(-clip, v, clip) : v; }
 
@@ -184,29 +186,99 @@ HostValues recurrent_reference(const Call& call, const Recurrent& cell) {
 }
 
 // For each direction: gates of x for all times in one product, then a while over time with the state and y carried.
-Values recurrent_decompose(Builder& b, const OpView& op, std::span<const Value> in, const Recurrent& cell) {
-  const DType t = op.in(kX).dtype, wide = wide_type(t);
-  const std::vector<Activation> f = activations(op, cell);
-  const Dim T = b.dim(in[kX], 0), B = b.dim(in[kX], 1), H = b.dim(in[kR], 2), GH = H * cell.gates;
-  const int64_t D = directions(op.attrs);
+namespace {
+
+std::map<std::string_view, const Recurrent& (*)()>& cells() {
+  static std::map<std::string_view, const Recurrent& (*)()> m;
+  return m;
+}
+
+// What one direction computes with, in the type of sums.
+struct Direction {
+  Value gates;  // W x of all time steps, [T, B, G*H]
+  Value wb, rb, r, p;
+  Value h, c;   // before the first step; c: kNoValue if the cell has none
+  Value lengths;
+  std::span<const Activation> f;
+  bool backward = false;
+};
+
+std::vector<Direction> open_directions(Builder& b, const OpView& op, std::span<const Value> in, const Recurrent& cell, std::span<const Activation> f) {
+  const DType wide = wide_type(op.in(kX).dtype);
+  const Dim B = b.dim(in[kX], 1), H = b.dim(in[kR], 2), GH = H * cell.gates;
   const Value x = b.convert(in[kX], wide);
-  Values all_y, all_h, all_c;
-  for (int64_t d = 0; d < D; ++d) {
-    const bool backward = d == 1 || op.attrs.text("direction") == "reverse";
+  std::vector<Direction> out;
+  for (int64_t d = 0; d < directions(op.attrs); ++d) {
+    Direction dir;
+    dir.backward = d == 1 || op.attrs.text("direction") == "reverse";
     const auto own = [&](size_t i) {  // this direction's part of an operand, without the axis
       if (!op.has(i)) return kNoValue;
       const Value v = b.slice_axis(in[i], 0, d, d + 1);
       const Dims dims = b.dims(v);
       return b.convert(b.reshape(v, Dims(dims.begin() + 1, dims.end())), wide);
     };
-    const Value gates = b.dot_general(x, own(kW), {}, {}, {2}, {1});  // [T, B, G*H]
-    const Value r = own(kR), bias = own(kB), p = own(kP);
-    const Value wb = bias ? b.slice_axis(bias, 0, 0, GH) : kNoValue, rb = bias ? b.slice_axis(bias, 0, GH, GH * 2) : kNoValue;
+    dir.gates = b.dot_general(x, own(kW), {}, {}, {2}, {1});
+    dir.r = own(kR);
+    const Value bias = own(kB);
+    dir.p = own(kP);
+    if (bias) {
+      dir.wb = b.slice_axis(bias, 0, 0, GH);
+      dir.rb = b.slice_axis(bias, 0, GH, GH * 2);
+    }
     const Value zero = b.full({B, H}, wide, 0);
-    const Value first_h = op.has(kH) ? own(kH) : zero, first_c = cell.cell_state && op.has(kC) ? own(kC) : zero;
-    Values carried = {b.constant(Tensor::scalar_int(DType::i64, 0)), first_h, b.full({T, B, H}, wide, 0)};
-    if (cell.cell_state) carried.push_back(first_c);
-    const Value count = b.size(T), lengths = op.has(kLengths) ? b.convert(in[kLengths], DType::i64) : kNoValue;
+    dir.h = op.has(kH) ? own(kH) : zero;
+    if (cell.cell_state) dir.c = op.has(kC) ? own(kC) : zero;
+    dir.lengths = op.has(kLengths) ? b.convert(in[kLengths], DType::i64) : kNoValue;
+    dir.f = f.subspan(static_cast<size_t>(d) * cell.activations, cell.activations);
+    out.push_back(dir);
+  }
+  return out;
+}
+
+// One time step: the next h (and c), and what y shows. at: the step's number; rows that are over keep their state and show 0.
+struct Advanced {
+  Values state;
+  Value shown;
+};
+Advanced advance(const Recurrent& cell, const CellGraph& step, Value lengths, Value at) {
+  Builder& s = step.b;
+  Advanced a{cell.build(step), {}};
+  a.shown = a.state[0];
+  if (lengths) {
+    const Value active = s.broadcast_in_dim(s.compare(at, lengths, "LT"), s.dims(step.h), {0});
+    a.shown = s.select(active, a.shown, 0);
+    a.state[0] = s.select(active, a.state[0], step.h);
+    if (cell.cell_state) a.state[1] = s.select(active, a.state[1], step.c);
+  }
+  return a;
+}
+
+// y[T, D, B, H], h[D, B, H] and c[D, B, H] from those of each direction.
+Values together(Builder& b, const OpView& op, const Values& y, const Values& h, const Values& c) {
+  const DType t = op.in(kX).dtype;
+  const auto joined = [&](const Values& parts, int64_t axis) {
+    Values all;
+    for (const Value v : parts) all.push_back(b.unsqueeze(v, {axis}));
+    return b.convert(b.concatenate(all, axis), t);
+  };
+  Values results = {joined(y, 1), joined(h, 0)};
+  if (!c.empty()) results.push_back(joined(c, 0));
+  return results;
+}
+
+}  // namespace
+
+bool register_recurrent(std::string_view op, const Recurrent& (*cell)()) { return cells().emplace(op, cell).second; }
+
+Values recurrent_decompose(Builder& b, const OpView& op, std::span<const Value> in, const Recurrent& cell) {
+  const DType wide = wide_type(op.in(kX).dtype);
+  const std::vector<Activation> f = activations(op, cell);
+  const Dim T = b.dim(in[kX], 0), B = b.dim(in[kX], 1), H = b.dim(in[kR], 2), GH = H * cell.gates;
+  Values all_y, all_h, all_c;
+  for (const Direction& d : open_directions(b, op, in, cell, f)) {
+    Values carried = {b.constant(Tensor::scalar_int(DType::i64, 0)), d.h, b.full({T, B, H}, wide, 0)};
+    if (cell.cell_state) carried.push_back(d.c);
+    const Value count = b.size(T);
 
     OpenRegion condition(b, "more_time"), body(b, "step");
     Values seen, state;
@@ -219,32 +291,60 @@ Values recurrent_decompose(Builder& b, const OpView& op, std::span<const Value> 
     Builder& s = body.builder();
     const auto outer = [&](Value v) { return v ? body.capture(v) : kNoValue; };
     const Value total = outer(count), none = s.constant(Tensor::scalar_int(DType::i64, 0));
-    const Value at = backward ? s.subtract(s.subtract(total, state[0]), 1) : state[0];
-    const Value now = s.reshape(s.op("dynamic_slice", {outer(gates), at, none, none}, {{"slice_sizes", Dims{1, B, GH}}}), {B, GH});
-    const CellGraph step{s, now, outer(wb), outer(rb), outer(r), outer(p), state[1], cell.cell_state ? state[3] : kNoValue, std::span(f).subspan(static_cast<size_t>(d) * cell.activations, cell.activations), op.attrs.number("clip"), op.attrs};
-    Values next = cell.build(step);
-    Value shown = next[0];
-    if (lengths) {  // rows that are over keep their state and show 0
-      const Value active = s.broadcast_in_dim(s.compare(at, outer(lengths), "LT"), {B, H}, {0});
-      shown = s.select(active, shown, 0);
-      next[0] = s.select(active, next[0], state[1]);
-      if (cell.cell_state) next[1] = s.select(active, next[1], state[3]);
-    }
-    const Value y = s.op("dynamic_update_slice", {state[2], s.reshape(shown, {1, B, H}), at, none, none});
-    Values results = {s.add(state[0], 1), next[0], y};
-    if (cell.cell_state) results.push_back(next[1]);
+    const Value at = d.backward ? s.subtract(s.subtract(total, state[0]), 1) : state[0];
+    const Value now = s.reshape(s.op("dynamic_slice", {outer(d.gates), at, none, none}, {{"slice_sizes", Dims{1, B, GH}}}), {B, GH});
+    const CellGraph step{s, now, outer(d.wb), outer(d.rb), outer(d.r), outer(d.p), state[1], cell.cell_state ? state[3] : kNoValue, d.f, op.attrs.number("clip"), op.attrs};
+    const Advanced next = advance(cell, step, outer(d.lengths), at);
+    const Value y = s.op("dynamic_update_slice", {state[2], s.reshape(next.shown, {1, B, H}), at, none, none});
+    Values results = {s.add(state[0], 1), next.state[0], y};
+    if (cell.cell_state) results.push_back(next.state[1]);
     body.finish(std::move(results));
     std::vector<OpenRegion> regions;
     regions.push_back(std::move(condition));
     regions.push_back(std::move(body));
     const Values end = b.ops("while", carried, {}, std::move(regions));
-    all_y.push_back(b.unsqueeze(end[2], {1}));
-    all_h.push_back(b.unsqueeze(end[1], {0}));
-    if (cell.cell_state) all_c.push_back(b.unsqueeze(end[3], {0}));
+    all_y.push_back(end[2]);
+    all_h.push_back(end[1]);
+    if (cell.cell_state) all_c.push_back(end[3]);
   }
-  Values results = {b.convert(b.concatenate(all_y, 1), t), b.convert(b.concatenate(all_h, 0), t)};
-  if (cell.cell_state) results.push_back(b.convert(b.concatenate(all_c, 0), t));
-  return results;
+  return together(b, op, all_y, all_h, all_c);
+}
+
+std::optional<Values> recurrent_unrolled(Builder& b, const OpView& op, std::span<const Value> in, int64_t most) {
+  const auto known = cells().find(op.def.name);
+  if (known == cells().end()) return std::nullopt;
+  const Recurrent& cell = known->second();
+  const auto T = b.dim(in[kX], 0).constant();
+  if (!T || *T < 1 || *T > most) return std::nullopt;
+  const std::vector<Activation> f = activations(op, cell);
+  const Dim B = b.dim(in[kX], 1), H = b.dim(in[kR], 2), GH = H * cell.gates;
+  Values all_y, all_h, all_c;
+  for (const Direction& d : open_directions(b, op, in, cell, f)) {
+    const Dim plain = H * cell.plain_gates;
+    Value gates = d.gates;
+    if (d.wb) {  // biases once for all steps
+      Value bias = b.add(b.slice_axis(d.wb, 0, 0, plain), b.slice_axis(d.rb, 0, 0, plain));
+      if (cell.plain_gates < cell.gates) bias = b.concatenate({bias, b.slice_axis(d.wb, 0, plain, GH)}, 0);
+      gates = b.add(gates, b.broadcast_in_dim(bias, b.dims(gates), {2}));
+    }
+    const Value r = b.slice_axis(d.r, 0, 0, plain);
+    Value h = d.h, c = d.c;
+    Values shown(static_cast<size_t>(*T));
+    for (int64_t k = 0; k < *T; ++k) {
+      const int64_t t = d.backward ? *T - 1 - k : k;
+      const Value now = b.reshape(b.slice_axis(gates, 0, t, t + 1), {B, GH});
+      CellGraph step{b, now, kNoValue, d.rb, d.r, d.p, h, c, d.f, op.attrs.number("clip"), op.attrs};
+      step.summed = b.add(b.dot_general(h, r, {}, {}, {1}, {1}), b.slice_axis(now, 1, 0, plain));
+      const Advanced next = advance(cell, step, d.lengths, b.constant(Tensor::scalar_int(DType::i64, t)));
+      h = next.state[0];
+      if (cell.cell_state) c = next.state[1];
+      shown[static_cast<size_t>(t)] = b.reshape(next.shown, {1, B, H});
+    }
+    all_y.push_back(b.concatenate(shown, 0));
+    all_h.push_back(h);
+    if (cell.cell_state) all_c.push_back(c);
+  }
+  return together(b, op, all_y, all_h, all_c);
 }
 
 Work recurrent_work(const OpView& op, std::span<const Type> results, const Recurrent& cell) {

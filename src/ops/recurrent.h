@@ -1,5 +1,6 @@
 // ops/recurrent.h — what lstm, gru and rnn share: activations, directions, sequence lengths, the loop over time.
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,9 +43,11 @@ struct CellGraph {
   std::span<const Activation> f;
   double clip;          // 0: none
   const Attrs& attrs;
+  Value summed = {};    // W x_t + R h + biases of the plain gates, made at once; kNoValue: each gate by itself
 
   Value part(Value v, int64_t k) const;  // elements k*H .. (k+1)*H of the last axis
   Value product(Value state, int64_t k) const;  // state R_k^T, [B, H]
+  Value gate(int64_t k) const;                   // of a plain gate: W_k x_t + R_k h + its biases
   Value biased(Value v, Value bias, int64_t k) const;
   Value clipped(Value v) const;
 };
@@ -53,6 +56,7 @@ struct Recurrent {
   int64_t gates;
   size_t activations;                // per direction
   bool cell_state;                   // lstm: c beside h
+  int64_t plain_gates;               // the first so many sum W x + R h + biases and nothing else
   std::vector<std::string> default_activations;
   void (*step)(const CellStep&);
   Values (*build)(const CellGraph&);  // h, and c if cell_state
@@ -65,6 +69,9 @@ std::vector<AttrDef> recurrent_attrs(std::vector<AttrDef> more);
 std::vector<Type> recurrent_type(const OpView& op, const Recurrent& cell);
 HostValues recurrent_reference(const Call& call, const Recurrent& cell);
 Values recurrent_decompose(Builder& b, const OpView& op, std::span<const Value> in, const Recurrent& cell);
+// The same without a loop: one time step after the other, for devices that schedule each. nullopt: not one of these operators, or more than `most` steps.
+std::optional<Values> recurrent_unrolled(Builder& b, const OpView& op, std::span<const Value> in, int64_t most);
+bool register_recurrent(std::string_view op, const Recurrent& (*cell)());
 Work recurrent_work(const OpView& op, std::span<const Type> results, const Recurrent& cell);
 std::vector<Case> recurrent_cases(int64_t gates, bool cell_state, std::vector<Case> more);
 

@@ -7,12 +7,13 @@ namespace {
 void step(const CellStep& s) {
   for (size_t k = 0; k < s.h.size(); ++k) s.next_h[k] = s.f[0](s.clipped(s.x[k] + s.product(k, s.h) + s.wb[k] + s.rb[k]));
 }
-Values build(const CellGraph& g) { return {g.f[0](g.b, g.clipped(g.biased(g.biased(g.b.add(g.x, g.product(g.h, 0)), g.wb, 0), g.rb, 0)))}; }
+Values build(const CellGraph& g) { return {g.f[0](g.b, g.clipped(g.gate(0)))}; }
 
 const Recurrent& cell() {
-  static const Recurrent c{.gates = 1, .activations = 1, .cell_state = false, .default_activations = {"Tanh"}, .step = step, .build = build};
+  static const Recurrent c{.gates = 1, .activations = 1, .cell_state = false, .plain_gates = 1, .default_activations = {"Tanh"}, .step = step, .build = build};
   return c;
 }
+[[maybe_unused]] const bool cell_registered = register_recurrent("rnn", cell);
 
 }  // namespace
 

@@ -1,12 +1,17 @@
 // device/chip/prepare.cc — the passes before mapping, and whether a chip runs a node: both from what steps can be made of.
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "device/chip/chip.h"
 #include "device/chip/map.h"
 #include "device/chip/step_maker.h"
 #include "graph/builder.h"
+#include "graph/evaluate.h"
+#include "ops/recurrent.h"
 #include "passes/pipeline.h"
+#include "passes/rewrite.h"
 
 namespace bascule::device::chip {
 namespace {
@@ -23,6 +28,88 @@ std::string types_text(const MatrixEngine& m) {
   std::string out;
   for (const auto& [t, pass] : m.passes) out += (out.empty() ? "" : " ") + std::string(info(t).name);
   return out;
+}
+
+// Recurrent layers become their time steps, one after the other: products and regions that the mapper schedules like all others.
+constexpr int64_t kMostTimeSteps = 512;
+bool unroll(Graph& g) {
+  return passes::rewrite(g, [&](passes::Rewriter& r, const Node& n) {
+    if (n.op->name != "lstm" && n.op->name != "gru" && n.op->name != "rnn") return false;
+    std::vector<Type> types;
+    Values operands;
+    for (const Value v : n.inputs) {
+      operands.push_back(r(v));
+      types.push_back(v ? r.old().type(v) : absent_type());
+    }
+    Attrs attrs = n.attrs;
+    const std::string where = std::string(n.op->name) + (n.origin ? " of " + bascule::text(n.origin) : "");
+    infer(*n.op, attrs, types, n.regions, {}, where, ErrorKind::internal);
+    const auto results = ops::recurrent_unrolled(r.builder(), {*n.op, attrs, types, n.regions, {}, where, ErrorKind::internal}, operands, kMostTimeSteps);
+    if (results) r.replace(n, *results);
+    return results.has_value();
+  });
+}
+
+// What only weights decide is computed when the model is loaded: constants, or weights without values where a file is absent. Views stay views.
+void settle_weights(Graph& g) {
+  constexpr int64_t kMostElements = int64_t{1} << 26;  // evaluated in all; a reference takes some 50 ns each
+  int64_t left = kMostElements;
+  enum Kind : uint8_t { no, present, missing };
+  std::vector<Kind> kind(g.values.size(), no);
+  const auto of = [&](Value v) -> Kind& { return kind[static_cast<size_t>(v.id)]; };
+  std::map<Value, Tensor> known;
+  // The value of what only constants decide, through views; nullopt: too large in all, or an error of values, which belongs to the run.
+  const std::function<std::optional<Tensor>(const Graph&, Value)> tensor = [&](const Graph& old, Value v) -> std::optional<Tensor> {
+    if (const Tensor* c = old.constant(v)) return *c;
+    if (const auto at = known.find(v); at != known.end()) return at->second;
+    const Node& n = *old.producer(v);
+    int64_t elements = old.type(v).elements_count().value();
+    HostValues in;
+    for (const Value x : n.inputs) {
+      if (!x) {
+        in.push_back(HostValue::none());
+        continue;
+      }
+      auto t = tensor(old, x);
+      if (!t) return std::nullopt;
+      elements += t->elements();
+      in.emplace_back(std::move(*t));
+    }
+    if (elements > left) return std::nullopt;
+    left -= elements;
+    EvalContext context;
+    try {
+      return known[v] = evaluate(n, in, {}, context)[0].tensor();
+    } catch (const Error& e) {
+      if (e.kind() == ErrorKind::internal) throw;
+      return std::nullopt;
+    }
+  };
+  passes::rewrite(g, [&](passes::Rewriter& r, const Node& n) {
+    const std::string_view name = n.op->name;
+    if (name == "constant" || name == "absent") {
+      of(n.outputs[0]) = name == "constant" ? present : missing;
+      return false;
+    }
+    if (n.inputs.empty() || n.op->random || n.op->effect || n.op->control || n.op->host || n.op->data_dependent || !n.op->reference || n.specialization || n.outputs.size() != 1) return false;
+    Kind all = present;
+    for (const Value v : n.inputs)
+      if (v && all != no) all = of(v) == no ? no : std::max(all, of(v));
+    const Type& t = r.old().type(n.outputs[0]);
+    if (all == no || !t.is_tensor() || !t.is_static() || is_string(t.dtype)) return false;
+    of(n.outputs[0]) = all;
+    const Node* before = r.old().producer(n.inputs[0]);
+    const bool in_place = name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "reshape" && (before->op->name == "constant" || before->op->name == "absent" || before->op->name == "reshape"));
+    if (in_place) return false;
+    if (all == missing) {
+      r.replace(n, {r.builder().op("absent", {}, {{"dtype", t.dtype}, {"dims", t.dims}, {"reason", std::string("computed from weights whose file is not there")}})});
+      return true;
+    }
+    const auto made = tensor(r.old(), n.outputs[0]);
+    if (!made) return false;
+    r.replace(n, {r.builder().constant(*made)});
+    return true;
+  });
 }
 
 // Element types: products in the matrix engine's types, floats of other types in the chip's default; all else in 32 bits at most.
@@ -53,6 +140,12 @@ std::string node_refusal(const Chip& chip, const Graph& g, const Node& n, NodeKi
 
 // The operators that this one decomposes to are asked instead of it.
 Support supports_at(const Chip& chip, const Graph& g, const Node& n, int depth) {
+  if (n.op->name == "lstm" || n.op->name == "gru" || n.op->name == "rnn") {
+    const auto steps = g.type(n.inputs[0]).dims[0].constant();
+    if (steps && *steps > kMostTimeSteps) return Support::no(std::string(n.op->name) + ": " + std::to_string(*steps) + " time steps, more than " + std::to_string(kMostTimeSteps) + " are not scheduled one by one");
+    const std::string why = node_refusal(chip, g, n, NodeKind::contraction);
+    return why.empty() ? Support{} : Support::no(std::string(n.op->name) + ": " + why);
+  }
   constexpr int kDeepest = 8;
   if (n.op->decompose && !n.op->host && !n.op->control && !kept(g, n) && depth < kDeepest) {
     Builder b("decomposition");
@@ -84,7 +177,10 @@ Support supports_at(const Chip& chip, const Graph& g, const Node& n, int depth) 
 
 Graph prepare(const Graph& bound) {
   Graph g = bound;
+  unroll(g);
   passes::run_pipeline("device", g, {.dump_folder = "", .keeps = kept});
+  settle_weights(g);
+  passes::run_pass("dce", g);
   return g;
 }
 
