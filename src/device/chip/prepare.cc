@@ -75,7 +75,9 @@ void settle_weights(Graph& g) {
       elements += t->elements();
       in.emplace_back(std::move(*t));
     }
-    if (elements > left) return std::nullopt;
+    constexpr int64_t kSmall = 65536;
+    const int64_t made = old.type(v).elements_count().value();
+    if (elements > left || (made > kSmall && made > elements - made)) return std::nullopt;  // never larger than what it is made of
     left -= elements;
     EvalContext context;
     try {
@@ -99,7 +101,7 @@ void settle_weights(Graph& g) {
     if (all == no || !t.is_tensor() || !t.is_static() || is_string(t.dtype)) return false;
     of(n.outputs[0]) = all;
     const Node* before = r.old().producer(n.inputs[0]);
-    const bool in_place = name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "reshape" && (before->op->name == "constant" || before->op->name == "absent" || before->op->name == "reshape"));
+    const bool in_place = (name == "gather" && even_gather(r.old(), n)) || name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "reshape" && (before->op->name == "constant" || before->op->name == "absent" || before->op->name == "reshape"));
     if (in_place) return false;
     if (all == missing) {
       r.replace(n, {r.builder().op("absent", {}, {{"dtype", t.dtype}, {"dims", t.dims}, {"reason", std::string("computed from weights whose file is not there")}})});
