@@ -21,7 +21,7 @@ enum class Opcode : uint8_t {
   transpose,   // out[i, j] = in0[j, i]
   map,         // out = fn(in0, in1, in2), elementwise; an operand without buffer is `immediate`
   activate,    // out = fn(in0 * s + in1), s = in2 if present, else `scale`; in1 absent: + immediate; fn load: as it is. in1 and in2 repeat by strides
-               // of 0. With out2: out2[row] = sum of out over the free dimensions. On any engine
+               // of 0. fn of two operands: out = fn(in0 * s + in1, immediate). With out2: out2[row] = sum of out over the free dimensions
   reduce,      // out[i0, 1...] = fold by fn over all dimensions of in0 but the first `kept`; accumulates into out when `accumulate`
   stats,       // out[i0, 0] = mean, out[i0, 1] = variance of in0 over the free dimensions
   scan,        // running fold by fn along the last dimension

@@ -1,0 +1,193 @@
+// device/chip/map_neuron.h — steps -> instructions of a scratchpad machine known to the instruction: values on partitions, products through the
+// accumulator, elementwise work on whichever engine is free. One class, its parts in map_neuron_*.cc by meaning. Knows no chip but its numbers.
+#pragma once
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "device/chip/emitter.h"
+#include "device/chip/map.h"
+#include "device/chip/map_neuron_layouts.h"
+#include "device/chip/step.h"
+
+namespace bascule::device::chip::neuron {
+
+// DMA channels, each in order: weights run ahead of everything that waits for results.
+enum Channel : int32_t { kWeights, kLoads, kStores, kConstants };
+
+// A whole copy of an item.
+struct Held {
+  Placement placement;
+  Place place;
+  DType dtype = DType::f32;
+  int32_t used = -1;  // the step that used it last
+};
+// A value of the graph.
+struct Item {
+  std::string name;
+  Value value;
+  DType dtype = DType::f32;  // as it is stored
+  int64_t total = 1;
+  bool weight = false, output = false;
+  int32_t main = -1;         // dense in main memory
+  std::vector<Held> local;   // in the scratchpad
+  std::vector<Held> images;  // in main memory, laid out as a placement
+  std::vector<int32_t> uses;  // steps that read it, ascending
+};
+
+// The part of a placement that a block of work touches.
+struct Window {
+  int64_t q0 = 0, q1 = 0, outer0 = 0, outer1 = 0, inner0 = 0, inner1 = 0;
+};
+
+// An expression over a tile: leaves and instructions in one list.
+struct Term {
+  enum Leaf : uint8_t { none, anchor, operand, number, iota, alias } leaf = none;
+  loops::Op fn = loops::Op::load;
+  DType dtype = DType::f32;
+  int32_t a = -1, b = -1, c = -1;  // terms
+  int32_t index = 0;               // operand, or axis of an iota
+  double value = 0;
+};
+struct Expression {
+  std::vector<Term> terms;
+  int32_t result = -1;
+};
+
+// A tensor that an instruction of a tile reads.
+struct Source {
+  Pattern pattern;  // buffer -1: none
+  DType dtype = DType::f32;
+  bool accumulator = false;
+  bool column = false;  // one number a partition
+};
+
+class Mapper {
+ public:
+  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options);
+  Program run();
+
+ private:
+  // ---- map_neuron.cc: steps, wishes of consumers
+  void step(int32_t index);
+  void host_step(const Step& s);
+  DType stored(const Type& t, bool output) const;
+  std::optional<Placement> wish(const Item& item, int32_t after) const;
+  std::optional<Placement> wish_of(const Step& s, Value v) const;
+  int32_t item_of(Value v) const { return item_[static_cast<size_t>(v.id)]; }
+  Item& item(int32_t i) { return items_[static_cast<size_t>(i)]; }
+  Operand operand(const View& v) const;
+  Operand result(const Step& s) const;
+  void choice(const std::string& text) { emit_.step().choice += (emit_.step().choice.empty() ? "" : " ") + text; }
+
+  // ---- map_neuron_values.cc: where values are
+  Place hold(int32_t item_index, Placement p, DType dtype, const Window* window = nullptr);
+  Place whole(int32_t item_index, Placement p, DType dtype);  // buffer -1: does not fit
+  Place room(const std::string& name, int64_t total, Placement p, DType dtype, const Window* window, bool may_fail);
+  void fill_place(int32_t item_index, Placement p, DType dtype, const Place& at);
+  int32_t in_main(int32_t item_index);                         // dense, stored if need be
+  void load_dense(int32_t main_buffer, int64_t total, Placement p, const Place& at, Channel channel, bool image_of_placement = false);
+  void store(const Place& from, Placement p, int64_t total, int32_t main_buffer, bool image);
+  void convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total);
+  int32_t weight_image(int32_t item_index, Placement p, DType dtype);  // whole, tile after tile, arranged when compiled; the main buffer
+  void load_weight(int32_t item_index, Placement p, DType dtype, const Place& at);
+  int32_t take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail = false);  // scratchpad, others moved out if need be
+  bool move_out();
+  void free_place(const Place& at);
+  void done();  // temporaries of this block
+  // Where the result goes: whole in the scratchpad, or (nullopt) in blocks through main memory.
+  struct Target {
+    Place place;
+    int32_t image = -1;  // blocks are stored here
+  };
+  Target target(int32_t item_index, Placement p);
+  Place target_block(Target& t, int32_t item_index, Placement p, const Window& w);
+  void target_done(const Target& t, int32_t item_index, Placement p, const Place& block);
+  int64_t place_bytes(int64_t total, Placement p, DType dtype) const;  // of a partition
+  Window window(const Operand& o, const Box& box) const;
+  Window all_of(Placement p, int64_t total) const;
+  bool covers_all(const Window& w, Placement p, int64_t total) const;
+  int64_t partitions() const { return partitions_; }
+  int64_t pitch(const Place& at) const { return emit_.buffer(at.buffer).row_elements; }
+  void retire(int32_t step_index);
+
+  // ---- map_neuron_work.cc: instructions on the engines that are free
+  int32_t scratch(DType dtype, int64_t rows, int64_t columns);       // until done()
+  int32_t accumulator(DType dtype, int64_t rows, int64_t columns);  // released by the caller
+  Source source(int32_t buffer, int64_t rows, int64_t columns, int64_t column0 = 0, int64_t row0 = 0) const;
+  struct Call {
+    Opcode op = Opcode::map;
+    loops::Op fn = loops::Op::load;
+    WorkClass work = WorkClass::arith;
+    Source out, in[3], out2;
+    double scale = 1, immediate = 0;
+    int8_t kept = 1;
+    bool accumulate = false;
+  };
+  void emit(const Call& c);
+  void copy(const Source& out, const Source& in);
+  void transfer(const Pattern& out, const Pattern& in, Channel channel);
+  double estimate(const Engine& e, WorkClass c, bool acc, Width w, int64_t n) const;  // < 0: cannot
+  // out = expression, `leaf` giving anchors and operands; sizes as those of out. in_place: the anchor's tile may be overwritten.
+  void evaluate(const Expression& x, const Source& out, const std::function<Source(const Term&)>& leaf, const Source* in_place);
+  Expression expression(const Step& s) const;  // of the epilogue
+  void transpose_block(const Pattern& out, const Pattern& in);
+
+  // ---- by kind of step
+  void contraction(const Step& s);
+  void convolution(const Step& s);
+  void window_step(const Step& s);
+  void rows(const Step& s);
+  void attention(const Step& s);
+  void region(const Step& s);
+  void gather(const Step& s);
+  void move(const Step& s);
+
+  void fill_result(const Step& s, double value);
+
+  // ---- map_neuron_products.cc
+  struct Product;
+  bool product(const Step& s, Product& p, bool features);
+  void emit_product(const Step& s, Product& p);
+  int32_t arrange_weight(const Nest& n, int k_axis, const std::vector<int>& ks, const std::vector<int>& ns, int64_t rows, int64_t chunk, int64_t chunks, DType dtype,
+                         std::vector<int32_t>& pieces);
+  bool follow(Nest& n, size_t out, size_t first, int& out_axis);
+  bool aligned(const Nest& n, size_t out, size_t first) const;
+  std::vector<int> axes_of(const Nest& n, char tag) const;
+  std::vector<Box> boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single) const;
+  std::vector<Box> row_boxes(const Nest& n, size_t operand_index, const Place& at, const Box& within, const std::vector<int>& axes, int part) const;
+  Place hold_operand(const Operand& o, const Box* block = nullptr);
+  DType operand_type(const Operand& o) const;
+  Source leaf_source(const Operand& o, const Place& at, const Box& box, int part, const std::vector<int>& free, int64_t row0, int64_t rows) const;
+
+  const Chip& chip_;
+  const Graph& graph_;
+  MapOptions options_;
+  Emitter emit_;
+  std::vector<Step> steps_;
+  std::vector<Item> items_;
+  std::vector<int32_t> item_;  // by value id
+  std::vector<std::vector<int32_t>> dying_;
+  int32_t now_ = -1;
+  int64_t partitions_ = 128;
+  DType precision_ = DType::bf16;  // of matrix inputs
+  DType activation_ = DType::bf16;
+  bool resident_ = false;
+  std::vector<int32_t> temporaries_;
+  int64_t bank_columns() const;  // f32 columns of an accumulator bank
+  std::map<std::string, int32_t> arranged_;  // weights as laid out: main or resident buffers
+  struct Unit {
+    int32_t queue = -1;
+    const Engine* engine = nullptr;
+    bool shares = false;  // excluded by another engine: used only where no other can
+    double load_ns = 0;
+  };
+  std::vector<Unit> units_;
+  int64_t capacity_ = 0;  // bytes of a partition of the scratchpad
+};
+
+}  // namespace bascule::device::chip::neuron

@@ -1,0 +1,536 @@
+// device/chip/map_neuron_values.cc — where values are: copies in the scratchpad by placement, images in main memory, loads, stores and changes of
+// layout between them. Copies that are not in use move out when room is needed.
+#include <algorithm>
+
+#include "base/error.h"
+#include "device/chip/map_neuron.h"
+
+namespace bascule::device::chip::neuron {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Element strides in main memory of a partition row, a tile of rows, an outer; inner elements lie side by side.
+struct Image {
+  int64_t row = 1, tile = 1, outer = 1;
+};
+Image dense_image(Placement p, int64_t partitions) { return {p.inner, partitions * p.inner, p.extent * p.inner}; }
+Image placed_image(Placement p, int64_t total, int64_t partitions) {
+  const int64_t columns = total / p.extent;
+  return {columns, partitions * columns, p.inner};
+}
+Image weight_layout(Placement p, int64_t total, int64_t partitions) {
+  const int64_t columns = total / p.extent;
+  return {columns * ceil_div(p.extent, partitions), columns, p.inner};
+}
+
+std::string key_of(int32_t item, Placement p, DType t) {
+  return std::to_string(item) + "/" + std::to_string(p.inner) + "/" + std::to_string(p.extent) + "/" + std::to_string(static_cast<int>(t));
+}
+
+}  // namespace
+
+int64_t Mapper::place_bytes(int64_t total, Placement p, DType dtype) const {
+  return storage_bytes(dtype, p.replicated() ? total : ceil_div(p.extent, partitions_) * (total / p.extent));
+}
+
+Window Mapper::all_of(Placement p, int64_t total) const {
+  if (p.replicated()) return {0, 1, 0, 1, 0, total};
+  return {0, p.extent, 0, total / (p.inner * p.extent), 0, p.inner};
+}
+
+bool Mapper::covers_all(const Window& w, Placement p, int64_t total) const {
+  const Window a = all_of(p, total);
+  return w.q0 <= 0 && w.q1 >= a.q1 && w.outer0 <= 0 && w.outer1 >= a.outer1 && w.inner0 <= 0 && w.inner1 >= a.inner1;
+}
+
+// The digits that an operand touches inside a box.
+Window Mapper::window(const Operand& o, const Box& box) const {
+  const Placement p = o.placement;
+  int64_t low[3] = {o.offset, 0, 0};
+  if (!p.replicated()) {
+    low[0] = o.offset % p.inner;
+    low[1] = o.offset / p.inner % p.extent;
+    low[2] = o.offset / (p.inner * p.extent);
+  }
+  int64_t high[3] = {low[0], low[1], low[2]};
+  for (size_t a = 0; a < o.digits.size(); ++a) {
+    const auto l = static_cast<size_t>(o.digits[a].level);
+    low[l] += box.start[a] * o.digits[a].step;
+    high[l] += (box.start[a] + box.size[a] - 1) * o.digits[a].step;
+  }
+  return {low[1], high[1] + 1, low[2], high[2] + 1, low[0], high[0] + 1};
+}
+
+int32_t Mapper::take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail) {
+  for (;;) {
+    const int32_t id = emit_.local(Role::scratchpad, name, dtype, rows, columns);
+    if (id >= 0) return id;
+    if (!move_out()) break;
+  }
+  if (!may_fail)
+    fail_capacity("chip:" + chip_.name + ": " + emit_.step().name, std::to_string(storage_bytes(dtype, columns)) + " bytes of each partition for '" + name + "'",
+                  std::to_string(emit_.largest_free(Role::scratchpad)) + " of " + std::to_string(capacity_) + " free in one piece",
+                  "Take a smaller batch or shorter inputs");
+  return -1;
+}
+
+// Frees the copy that is needed last and not by this step; its value is stored first if there is no other copy.
+bool Mapper::move_out() {
+  Item* best = nullptr;
+  size_t which = 0;
+  int64_t score = -1;
+  for (Item& it : items_)
+    for (size_t k = 0; k < it.local.size(); ++k) {
+      if (it.local[k].used == now_ || (it.weight && resident_)) continue;
+      const auto next = std::lower_bound(it.uses.begin(), it.uses.end(), now_ + 1);
+      const bool kept = it.weight || it.main >= 0 || !it.images.empty();
+      const int64_t s = (next == it.uses.end() ? int64_t{1} << 40 : int64_t{*next} - now_) * 2 + (kept ? 1 : 0);
+      if (s > score) score = s, best = &it, which = k;
+    }
+  if (!best) return false;
+  Held h = best->local[which];
+  const bool needed = !best->uses.empty() && best->uses.back() > now_;
+  const bool typed_copy = std::any_of(best->local.begin(), best->local.end(), [&](const Held& o) { return &o != &best->local[which] && o.dtype == best->dtype; });
+  if ((needed || best->output) && !best->weight && best->main < 0 && best->images.empty() && !typed_copy) {
+    const int32_t image = emit_.main(best->name, Buffer::activation, h.dtype, best->total);
+    store(h.place, h.placement, best->total, image, true);
+    best->images.push_back({h.placement, {.buffer = image, .in_main = true}, h.dtype, now_});
+  }
+  best->local.erase(best->local.begin() + static_cast<std::ptrdiff_t>(which));
+  emit_.release(h.place.buffer);
+  return true;
+}
+
+Place Mapper::room(const std::string& name, int64_t total, Placement p, DType dtype, const Window* w, bool may_fail) {
+  const Window a = w ? *w : all_of(p, total);
+  Place at;
+  if (p.replicated()) {
+    at.inner0 = a.inner0;
+    at.inners = a.inner1 - a.inner0;
+    at.buffer = take(name, dtype, partitions_, at.inners, may_fail);
+    return at;
+  }
+  at.tile0 = a.q0 / partitions_;
+  at.outer0 = a.outer0;
+  at.outers = a.outer1 - a.outer0;
+  at.inner0 = a.inner0;
+  at.inners = a.inner1 - a.inner0;
+  const int64_t tiles = ceil_div(a.q1, partitions_) - at.tile0;
+  at.buffer = take(name, dtype, std::min(partitions_, p.extent), tiles * at.outers * at.inners, may_fail);
+  return at;
+}
+
+void Mapper::done() {
+  for (const int32_t b : temporaries_) emit_.release(b);
+  temporaries_.clear();
+}
+
+Place Mapper::whole(int32_t item_index, Placement p, DType dtype) {
+  Item& it = item(item_index);
+  for (Held& h : it.local)
+    if (h.placement == p && h.dtype == dtype) {
+      h.used = now_;
+      return h.place;
+    }
+  for (Held& h : it.local) h.used = now_;  // a source must not move out while its copy is made
+  Place at;
+  if (it.weight && resident_) {
+    const Window a = all_of(p, it.total);
+    at.outers = a.outer1;
+    at.inners = a.inner1;
+    at.buffer = weight_image(item_index, p, dtype);
+    it.local.push_back({p, at, dtype, now_});
+    return at;
+  }
+  at = room(it.name, it.total, p, dtype, nullptr, true);
+  if (at.buffer < 0) return at;
+  fill_place(item_index, p, dtype, at);
+  items_[static_cast<size_t>(item_index)].local.push_back({p, at, dtype, now_});
+  return at;
+}
+
+Place Mapper::hold(int32_t item_index, Placement p, DType dtype, const Window* w) {
+  Item& it = item(item_index);
+  for (Held& h : it.local)
+    if (h.placement == p && h.dtype == dtype) {
+      h.used = now_;
+      return h.place;
+    }
+  if (!w || covers_all(*w, p, it.total) || place_bytes(it.total, p, dtype) <= capacity_ / 6 || (it.weight && resident_)) {
+    const Place at = whole(item_index, p, dtype);
+    if (at.buffer >= 0) return at;
+  }
+  const Window all = all_of(p, it.total);
+  Place at = room(it.name, it.total, p, dtype, w ? w : &all, false);
+  at.temporary = true;
+  temporaries_.push_back(at.buffer);
+  fill_place(item_index, p, dtype, at);
+  return at;
+}
+
+void Mapper::fill_place(int32_t item_index, Placement p, DType dtype, const Place& at) {
+  const int64_t total = item(item_index).total;
+  if (item(item_index).weight) return load_weight(item_index, p, dtype, at);
+  const DType own = item(item_index).dtype;
+  if (!p.replicated()) {
+    for (const Held& h : item(item_index).images)
+      if (h.placement == p && h.dtype == dtype) return load_dense(h.place.buffer, total, p, at, kLoads, true);
+    const Held* best = nullptr;
+    for (const Held& h : item(item_index).local)
+      if (!h.placement.replicated() && (!best || h.placement == p)) best = &h;
+    if (best) {
+      const Held from = *best;
+      return convert(from.placement, from.place, p, at, total);
+    }
+    // rows whose elements are contiguous are loaded, then turned
+    const bool turned = p.inner == 1 && p.extent > 1 && p.extent < total && total >= 2048 && chip_.matrix.rate(WorkClass::matmul, false, Width::wide).has_value();
+    const Placement lying{p.extent, total / std::max<int64_t>(p.extent, 1)};
+    const bool cast = own != dtype;
+    Placement via = p;
+    if (!item(item_index).images.empty()) via = item(item_index).images.front().placement;
+    else if (turned) via = lying;
+    if (via != p || cast) {
+      const Held* image = item(item_index).images.empty() ? nullptr : &item(item_index).images.front();
+      const DType between = image ? image->dtype : own;
+      if (image || own == between) {
+        Nest n;
+        n.extents = {total};
+        n.tags = {'x'};
+        n.operands.resize(2);
+        n.operands[0].placement = p;
+        n.operands[1].placement = via;
+        for (Operand& o : n.operands) o.total = total, o.strides = {1};
+        if (n.refine()) {
+          Box box = n.all();
+          for (size_t a = 0; a < n.extents.size(); ++a) {
+            const Digit& d = n.operands[0].digits[a];
+            if (d.step != 1 || n.extents[a] == 1) continue;
+            const Window mine = {at.tile0 * partitions_, 0, at.outer0, at.outer0 + at.outers, at.inner0, at.inner0 + at.inners};
+            const int64_t low = d.level == Level::inner ? mine.inner0 : d.level == Level::outer ? mine.outer0 : 0;
+            const int64_t high = d.level == Level::inner ? mine.inner1 : d.level == Level::outer ? mine.outer1 : n.extents[a];
+            const int64_t whole_level = d.level == Level::inner ? p.inner : d.level == Level::outer ? total / (p.inner * p.extent) : p.extent;
+            if (n.extents[a] == whole_level) box.start[a] = low, box.size[a] = high - low;
+          }
+          const Window w = window(n.operands[1], box);
+          Place middle = room(item(item_index).name, total, via, between, &w, false);
+          temporaries_.push_back(middle.buffer);
+          load_dense(image ? image->place.buffer : in_main(item_index), total, via, middle, kLoads, image != nullptr);
+          return convert(via, middle, p, at, total);
+        }
+      }
+    }
+  }
+  load_dense(in_main(item_index), total, p, at, kLoads);
+}
+
+// Between a block in the scratchpad and main memory, dense there or an image of the placement.
+void Mapper::load_dense(int32_t main_buffer, int64_t total, Placement p, const Place& at, Channel channel, bool image_of_placement) {
+  const int64_t width = pitch(at);
+  Pattern in, out;
+  in.buffer = main_buffer;
+  out.buffer = at.buffer;
+  if (p.replicated()) {
+    in.offset = at.inner0;
+    in.add(partitions_, 0);
+    in.add(at.inners, 1);
+    out.add(partitions_, width);
+    out.add(at.inners, 1);
+    return transfer(out, in, channel);
+  }
+  const Image image = image_of_placement ? placed_image(p, total, partitions_) : dense_image(p, partitions_);
+  const int64_t block = at.outers * at.inners, tiles = width / block;
+  for (int64_t t = 0; t < tiles;) {
+    const int64_t rows = std::min(partitions_, p.extent - (at.tile0 + t) * partitions_);
+    const int64_t together = rows < partitions_ ? 1 : std::max<int64_t>(1, std::min(tiles - t, p.extent / partitions_ - at.tile0 - t));
+    in = out = {};
+    in.buffer = main_buffer;
+    out.buffer = at.buffer;
+    in.offset = (at.tile0 + t) * image.tile + at.outer0 * image.outer + at.inner0;
+    out.offset = t * block;
+    in.add(rows, image.row), out.add(rows, width);
+    in.add(together, image.tile), out.add(together, block);
+    in.add(at.outers, image.outer), out.add(at.outers, at.inners);
+    in.add(at.inners, 1), out.add(at.inners, 1);
+    transfer(out, in, channel);
+    t += together;
+  }
+}
+
+void Mapper::store(const Place& from, Placement p, int64_t total, int32_t main_buffer, bool image_of_placement) {
+  const int64_t width = pitch(from);
+  const Image image = image_of_placement ? placed_image(p, total, partitions_) : dense_image(p, partitions_);
+  const int64_t block = from.outers * from.inners, tiles = width / block;
+  for (int64_t t = 0; t < tiles;) {
+    const int64_t rows = std::min(partitions_, p.extent - (from.tile0 + t) * partitions_);
+    const int64_t together = rows < partitions_ ? 1 : std::max<int64_t>(1, std::min(tiles - t, p.extent / partitions_ - from.tile0 - t));
+    Pattern in, out;
+    out.buffer = main_buffer;
+    in.buffer = from.buffer;
+    out.offset = (from.tile0 + t) * image.tile + from.outer0 * image.outer + from.inner0;
+    in.offset = t * block;
+    in.add(rows, width), out.add(rows, image.row);
+    in.add(together, block), out.add(together, image.tile);
+    in.add(from.outers, from.inners), out.add(from.outers, image.outer);
+    in.add(from.inners, 1), out.add(from.inners, 1);
+    transfer(out, in, kStores);
+    t += together;
+  }
+}
+
+// The same elements in another placement: copied by an engine, turned through the accumulator, or moved by DMA.
+void Mapper::convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total) {
+  Nest n;
+  n.extents = {total};
+  n.tags = {'x'};
+  n.operands.resize(2);
+  n.operands[0].placement = from_placement;
+  n.operands[1].placement = p;
+  for (Operand& o : n.operands) o.total = total, o.strides = {1};
+  if (!n.refine()) {
+    const int32_t dense = emit_.main("relayout", Buffer::scratch, emit_.buffer(from.buffer).dtype, total);
+    store(from, from_placement, total, dense, false);
+    load_dense(dense, total, p, at, kLoads);
+    emit_.release(dense);
+    return;
+  }
+  const Operand &a = n.operands[0], &b = n.operands[1];
+  Box box = n.all();
+  const int64_t levels[3] = {p.inner, p.extent, total / (p.inner * p.extent)};
+  for (size_t k = 0; k < n.extents.size(); ++k) {
+    const Digit& d = b.digits[k];
+    if (d.step != 1 || n.extents[k] != levels[static_cast<size_t>(d.level)]) continue;
+    if (d.level == Level::inner) box.start[k] = at.inner0, box.size[k] = at.inners;
+    if (d.level == Level::outer) box.start[k] = at.outer0, box.size[k] = at.outers;
+    if (d.level == Level::part && p.extent > partitions_) {
+      box.start[k] = at.tile0 * partitions_;
+      box.size[k] = std::min(p.extent, (at.tile0 + pitch(at) / (at.outers * at.inners)) * partitions_) - box.start[k];
+    }
+  }
+  const int pa = n.part_axis(0), pb = n.part_axis(1);
+  const DType type_in = emit_.buffer(from.buffer).dtype, type_out = emit_.buffer(at.buffer).dtype;
+  const int axes = static_cast<int>(n.extents.size());
+  const int64_t step_q_a = pa >= 0 ? partitions_ : 1;
+  // loops over every axis that is on partitions by whole rows in one of them
+  std::vector<int> looped, free;
+  for (int k = 0; k < axes; ++k) {
+    if (k == pa || k == pb) continue;
+    const auto u = static_cast<size_t>(k);
+    if (free_stride(a.digits[u], from, partitions_) < 0 || free_stride(b.digits[u], at, partitions_) < 0) looped.push_back(k);
+    else free.push_back(k);
+  }
+  const bool turn = pa >= 0 && pb >= 0 && pa != pb;
+  if (turn) {
+    looped.insert(looped.end(), free.begin(), free.end());
+    free.clear();
+  }
+  Box at_box = box;
+  const std::function<void(size_t)> loop = [&](size_t depth) {
+    if (depth < looped.size()) {
+      const auto k = static_cast<size_t>(looped[depth]);
+      for (int64_t i = 0; i < box.size[k]; ++i) {
+        at_box.start[k] = box.start[k] + i;
+        at_box.size[k] = 1;
+        loop(depth + 1);
+      }
+      at_box.start[k] = box.start[k];
+      at_box.size[k] = box.size[k];
+      return;
+    }
+    if (!turn) {
+      const int part = pa >= 0 ? pa : pb;
+      const auto k = static_cast<size_t>(std::max(part, 0));
+      const int64_t end = part < 0 ? 1 : box.start[k] + box.size[k];
+      for (int64_t i = part < 0 ? 0 : box.start[k]; i < end;) {
+        Box tile = at_box;
+        int64_t rows = 1;
+        if (part >= 0) {
+          tile.start[k] = i;
+          tile.size[k] = 1;
+          const int64_t qa = origin(a, from, tile, partitions_).q % partitions_, qb = origin(b, at, tile, partitions_).q % partitions_;
+          rows = std::min(end - i, partitions_ - std::max(pa == part ? qa : 0, pb == part ? qb : 0));
+          if (pa != pb) rows = 1;  // one of them is a single partition
+          tile.size[k] = rows;
+        }
+        const int row_axis = pa == pb ? part : -1;
+        const Pattern in = pattern(a, from, tile, row_axis, free, pitch(from), partitions_, 0, rows);
+        const Pattern out = pattern(b, at, tile, row_axis, free, pitch(at), partitions_, 0, rows);
+        if (in.offset / pitch(from) == out.offset / pitch(at) && pa == pb)
+          copy({out, type_out, false, false}, {in, type_in, false, false});
+        else transfer(out, in, kLoads);
+        i += rows;
+      }
+      return;
+    }
+    const auto ka = static_cast<size_t>(pa), kb = static_cast<size_t>(pb);
+    const int64_t most = emit_.capacity(Role::accumulator) / std::max<int64_t>(chip_.accumulator()->banks, 1) / 4;  // columns of a bank
+    for (int64_t j = 0; j < box.size[kb];) {  // rows of the result
+      Box tile = at_box;
+      tile.start[kb] = box.start[kb] + j;
+      tile.size[kb] = 1;
+      tile.size[ka] = 1;
+      const int64_t rows = std::min(box.size[kb] - j, partitions_ - origin(b, at, tile, partitions_).q % partitions_);
+      tile.size[kb] = rows;
+      for (int64_t i = 0; i < box.size[ka];) {
+        const int64_t columns = std::min(box.size[ka] - i, most / step_q_a * step_q_a);
+        const int32_t bank = accumulator(type_in, rows, columns);
+        for (int64_t c = 0; c < columns;) {
+          tile.start[ka] = box.start[ka] + i + c;
+          tile.size[ka] = 1;
+          const int64_t here = std::min(columns - c, partitions_ - origin(a, from, tile, partitions_).q % partitions_);
+          tile.size[ka] = here;
+          transpose_block(source(bank, rows, here, c).pattern, pattern(a, from, tile, pa, {pb}, pitch(from), partitions_, 0, here));
+          c += here;
+        }
+        tile.start[ka] = box.start[ka] + i;
+        tile.size[ka] = columns;
+        copy({pattern(b, at, tile, pb, {pa}, pitch(at), partitions_, 0, rows), type_out, false, false}, source(bank, rows, columns));
+        emit_.release(bank);
+        i += columns;
+      }
+      j += rows;
+    }
+  };
+  loop(0);
+}
+
+int32_t Mapper::in_main(int32_t item_index) {
+  if (item(item_index).main >= 0) return item(item_index).main;
+  Item& it = item(item_index);
+  if (it.weight) {
+    it.main = emit_.main(it.name, Buffer::weight, it.dtype, it.total, it.value);
+    return it.main;
+  }
+  const int32_t dense = emit_.main(it.name, it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, it.output ? it.value : kNoValue);
+  for (const Held& h : it.images)
+    if (h.place.buffer >= 0) {  // through the scratchpad, as a whole
+      const Placement p = h.placement;
+      const Place from = hold(item_index, p, it.dtype);
+      store(from, p, it.total, dense, false);
+      item(item_index).main = dense;
+      return dense;
+    }
+  const Held* best = nullptr;
+  for (const Held& h : it.local) {
+    if (h.placement.replicated() || h.dtype != it.dtype) continue;
+    if (!best || h.placement.inner > best->placement.inner) best = &h;
+  }
+  if (!best && it.local.empty()) fail_internal("mapping value '" + escaped(it.name) + "'", "a copy of it", "none");
+  if (!best || (best->placement.inner == 1 && best->placement.extent > 1 && best->placement.extent < it.total && it.total >= 2048)) {
+    const Placement from = best ? best->placement : it.local.front().placement;
+    const Placement p = from.inner == 1 && from.extent < it.total ? Placement{from.extent, it.total / from.extent} : from;
+    const Place at = hold(item_index, p, it.dtype);
+    store(at, p, item(item_index).total, dense, false);
+  } else {
+    const Held from = *best;
+    store(from.place, from.placement, it.total, dense, false);
+  }
+  item(item_index).main = dense;
+  return dense;
+}
+
+int32_t Mapper::weight_image(int32_t item_index, Placement p, DType dtype) {
+  const std::string key = key_of(item_index, p, dtype);
+  if (const auto at = arranged_.find(key); at != arranged_.end()) return at->second;
+  const Item& it = item(item_index);
+  Arrangement a;
+  int64_t rows = partitions_, columns = it.total;
+  if (p.replicated()) {
+    a.dims = {partitions_, it.total};
+    a.strides = {0, 1};
+    if (!resident_) a.dims = {it.total}, a.strides = {1}, rows = 1;
+  } else {
+    rows = std::min(partitions_, p.extent);
+    const int64_t tiles = ceil_div(p.extent, partitions_), outers = it.total / (p.inner * p.extent);
+    columns = tiles * outers * p.inner;
+    a.dims = {rows, tiles, outers, p.inner};
+    a.strides = {p.inner, partitions_ * p.inner, p.extent * p.inner, 1};
+  }
+  int32_t id = -1;
+  if (resident_) {
+    id = take(it.name, dtype, rows, columns);
+  } else {
+    id = emit_.main(it.name, Buffer::weight, dtype, rows * columns, it.value);
+  }
+  Program& program = emit_.program();
+  Buffer& b = program.buffers[static_cast<size_t>(id)];
+  b.use = Buffer::weight;
+  b.value = it.value;
+  b.arrangement = static_cast<int32_t>(program.arrangements.size());
+  program.arrangements.push_back(std::move(a));
+  arranged_.emplace(key, id);
+  return id;
+}
+
+void Mapper::load_weight(int32_t item_index, Placement p, DType dtype, const Place& at) {
+  const int32_t main = weight_image(item_index, p, dtype);
+  const int64_t total = item(item_index).total, width = pitch(at);
+  if (p.replicated()) return load_dense(main, total, p, at, kConstants);
+  const Image image = weight_layout(p, total, partitions_);
+  const int64_t block = at.outers * at.inners, tiles = width / block, rows = std::min(partitions_, p.extent);
+  Pattern in, out;
+  in.buffer = main;
+  out.buffer = at.buffer;
+  in.offset = at.tile0 * image.tile + at.outer0 * image.outer + at.inner0;
+  in.add(rows, image.row), out.add(rows, width);
+  in.add(tiles, image.tile), out.add(tiles, block);
+  in.add(at.outers, image.outer), out.add(at.outers, at.inners);
+  in.add(at.inners, 1), out.add(at.inners, 1);
+  transfer(out, in, kConstants);
+}
+
+Mapper::Target Mapper::target(int32_t item_index, Placement p) {
+  Item& it = item(item_index);
+  Target t;
+  if (place_bytes(it.total, p, it.dtype) <= capacity_ * 2 / 5) {
+    t.place = room(it.name, it.total, p, it.dtype, nullptr, true);
+    if (t.place.buffer >= 0) {
+      it.local.push_back({p, t.place, it.dtype, now_});
+      return t;
+    }
+  }
+  const bool dense = it.total == p.inner * p.extent;
+  t.image = emit_.main(it.name, dense && it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, dense && it.output ? it.value : kNoValue);
+  it.images.push_back({p, {.buffer = t.image, .in_main = true}, it.dtype, now_});
+  if (dense) it.main = t.image;
+  return t;
+}
+
+Place Mapper::target_block(Target& t, int32_t item_index, Placement p, const Window& w) {
+  if (t.image < 0) return t.place;
+  const Item& it = item(item_index);
+  Place at = room(it.name, it.total, p, it.dtype, &w, false);
+  at.temporary = true;
+  return at;
+}
+
+void Mapper::target_done(const Target& t, int32_t item_index, Placement p, const Place& block) {
+  if (t.image < 0) return;
+  store(block, p, item(item_index).total, t.image, true);
+  emit_.release(block.buffer);
+}
+
+void Mapper::retire(int32_t step_index) {
+  for (const int32_t k : dying_[static_cast<size_t>(step_index)]) {
+    Item& it = item(k);
+    if (it.weight) {
+      if (!resident_)
+        for (const Held& h : it.local) emit_.release(h.place.buffer);
+      if (!resident_) it.local.clear();
+      continue;
+    }
+    if (it.output && it.main < 0) in_main(k);
+    for (const Held& h : item(k).local) emit_.release(h.place.buffer);
+    item(k).local.clear();
+    for (const Held& h : item(k).images)
+      if (h.place.buffer != item(k).main) emit_.release(h.place.buffer);
+    item(k).images.clear();
+    if (item(k).main >= 0 && emit_.buffer(item(k).main).use == Buffer::activation) {
+      emit_.release(item(k).main);
+      item(k).main = -1;
+    }
+  }
+  done();
+}
+
+}  // namespace bascule::device::chip::neuron
