@@ -129,6 +129,8 @@ class Mapper {
     bool accumulate = false;
   };
   void emit(const Call& c);
+  void emit(const Call& c, bool uncut);
+  void emit_uncut(const Call& c);  // dimensions mean something: they are kept as they are
   void copy(const Source& out, const Source& in);
   void transfer(const Pattern& out, const Pattern& in, Channel channel);
   double estimate(const Engine& e, WorkClass c, bool acc, Width w, int64_t n) const;  // < 0: cannot
@@ -144,10 +146,22 @@ class Mapper {
   void rows(const Step& s);
   void attention(const Step& s);
   void region(const Step& s);
+  struct Attention;
+  struct Heads;
+  void scores(Attention& a, Heads& g);
+  void beside_scores(Attention& a, Heads& g, const Source& to, const Source& from, int64_t t0, int64_t keys, double scale);
+  void values_of(Attention& a, Heads& g);
+  void small_like(const Source& out, loops::Op fn, const Source& in, double scale, double immediate);
   void gather(const Step& s);
   void move(const Step& s);
 
   void fill_result(const Step& s, double value);
+  void fill_main(int32_t main, int64_t total, double value);
+  void fold(const Source& out, const Source& in, int kept_free, loops::Op op, bool accumulate);
+  void small(const Source& out, loops::Op fn, const Source& in, double scale, double immediate, const Source* factor, WorkClass work);
+  void emit_stats(const Call& c);
+  double neutral(loops::Op fold) const;
+  int64_t neutral_integer(loops::Op fold, DType t) const;
 
   // ---- map_neuron_products.cc
   struct Product;
@@ -155,7 +169,7 @@ class Mapper {
   void emit_product(const Step& s, Product& p);
   int32_t arrange_weight(const Nest& n, int k_axis, const std::vector<int>& ks, const std::vector<int>& ns, int64_t rows, int64_t chunk, int64_t chunks, DType dtype,
                          std::vector<int32_t>& pieces);
-  bool follow(Nest& n, size_t out, size_t first, int& out_axis);
+  bool follow(Nest& n, size_t out, size_t first, int& out_axis, size_t last = SIZE_MAX);
   bool aligned(const Nest& n, size_t out, size_t first) const;
   std::vector<int> axes_of(const Nest& n, char tag) const;
   std::vector<Box> boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single) const;

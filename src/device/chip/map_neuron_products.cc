@@ -24,13 +24,14 @@ struct Mapper::Product {
 };
 
 // Epilogue operands follow the result's placement: the same rows on the same partitions, or repeated on all. False: some cannot.
-bool Mapper::follow(Nest& n, size_t out, size_t first, int& out_axis) {
-  for (size_t k = first; k < n.operands.size(); ++k) n.operands[k].placed = false;
+bool Mapper::follow(Nest& n, size_t out, size_t first, int& out_axis, size_t last) {
+  last = std::min(last, n.operands.size());
+  for (size_t k = first; k < last; ++k) n.operands[k].placed = false;
   if (!n.refine()) return false;
   out_axis = n.part_axis(out);
   const Operand o = n.operands[out];
   if (out_axis < 0 && o.placement.extent != 1) return false;
-  for (size_t k = first; k < n.operands.size(); ++k) {
+  for (size_t k = first; k < last; ++k) {
     Operand& e = n.operands[k];
     e.placed = true;
     if (e.strides == o.strides && e.offset == o.offset && e.total == o.total) {

@@ -25,6 +25,15 @@ bool is_function(Op op) {
 }
 bool is_root(Op op) { return op == Op::sqrt || op == Op::rsqrt; }
 
+Access access_of(const Pattern& p) {
+  Access a;
+  a.buffer = p.buffer;
+  a.offset = p.offset;
+  a.rank = p.rank;
+  for (size_t k = 0; k < static_cast<size_t>(p.rank); ++k) a.sizes[k] = static_cast<int32_t>(p.sizes[k]), a.strides[k] = p.strides[k];
+  return a;
+}
+
 }  // namespace
 
 int32_t Mapper::scratch(DType dtype, int64_t rows, int64_t columns) {
@@ -58,8 +67,11 @@ double Mapper::estimate(const Engine& e, WorkClass c, bool acc, Width w, int64_t
   return std::max(e.min_interval_cycles, e.startup_cycles + rate->extra_cycles + rate->cycles_per_element * static_cast<double>(n)) * 1e9 / e.clock_hz;
 }
 
+void Mapper::emit_uncut(const Call& c) { emit(c, true); }
+void Mapper::emit(const Call& c) { emit(c, false); }
+
 // On the engine that would be done first if engines shared all work so far evenly.
-void Mapper::emit(const Call& c) {
+void Mapper::emit(const Call& c, bool uncut) {
   bool acc = false;
   int bits = 0;
   for (const Source* s : {&c.out, &c.in[0], &c.in[1], &c.in[2], &c.out2})
@@ -94,7 +106,6 @@ void Mapper::emit(const Call& c) {
     fail_unsupported("chip:" + chip_.name + ": " + emit_.step().name, "an engine for work of class '" + std::string(name(c.work)) + "'" + (acc ? " on the accumulator" : ""),
                      "none in the chip file", "Run this part on the host");
   best->load_ns += best_cost;
-  const Cut pieces = cut({c.out.pattern, c.in[0].pattern, c.in[1].pattern, c.in[2].pattern, c.out2.pattern}, c.op == Opcode::reduce || c.op == Opcode::stats || c.out2.pattern.buffer >= 0 ? Pattern::kMost : kMostDims);
   Instruction i;
   i.op = c.op;
   i.fn = c.fn;
@@ -104,12 +115,38 @@ void Mapper::emit(const Call& c) {
   i.queue = best->queue;
   i.scale = static_cast<float>(c.scale);
   i.immediate = static_cast<float>(c.immediate);
+  if (uncut) {
+    i.out = access_of(c.out.pattern);
+    for (size_t k = 0; k < 3; ++k)
+      if (c.in[k].pattern.buffer >= 0) i.in[k] = access_of(c.in[k].pattern);
+    emit_.emit(i);
+    return;
+  }
+  Cut pieces;
+  if (c.out2.pattern.buffer >= 0) {  // the sum is another shape
+    pieces = cut({c.out.pattern, c.in[0].pattern, c.in[1].pattern, c.in[2].pattern, {}}, kMostDims);
+    if (pieces.pieces.size() != 1) fail_internal("mapping a sum of results", "at most four free dimensions", "more");
+    pieces.pieces[0][4] = access_of(c.out2.pattern);
+  } else {
+    pieces = cut({c.out.pattern, c.in[0].pattern, c.in[1].pattern, c.in[2].pattern, {}}, kMostDims);
+  }
   for (const auto& a : pieces.pieces) {
     i.out = a[0];
     for (size_t k = 0; k < 3; ++k) i.in[k] = a[k + 1];
     i.out2 = a[4];
     emit_.emit(i);
   }
+}
+
+// Its free dimensions fold as one, whatever they are.
+void Mapper::emit_stats(const Call& c) {
+  Call d = c;
+  const Cut one = cut({c.in[0].pattern, {}, {}, {}, {}}, kMostDims);
+  if (one.pieces.size() != 1) fail_internal("mapping statistics of rows", "at most four free dimensions", "more");
+  const Access a = one.pieces.front()[0];
+  d.in[0].pattern.rank = a.rank;
+  for (size_t k = 0; k < static_cast<size_t>(a.rank); ++k) d.in[0].pattern.sizes[k] = a.sizes[k], d.in[0].pattern.strides[k] = a.strides[k];
+  emit_uncut(d);
 }
 
 void Mapper::copy(const Source& out, const Source& in) {
@@ -288,7 +325,29 @@ void Mapper::evaluate(const Expression& x, const Source& out, const std::functio
     p.tile = tile;
     if (tile >= 0) ++tiles[static_cast<size_t>(tile)].users;
   };
-  const auto temp_type = [&](const Term& t) { return is_float(t.dtype) ? DType::f32 : t.dtype; };
+  // Between steps and within them, numbers are kept as the chip stores them where that makes two-tensor work faster: only what stays among sums and
+  // products of values so stored.
+  std::vector<char> narrow(n, 0);
+  const bool may_narrow = out_local && is_float(out.dtype) && info(out.dtype).storage_bits <= 16 && out.dtype == activation_;
+  const auto linear = [&](size_t k) {
+    const Op fn = x.terms[k].fn;
+    return x.terms[k].leaf == Term::none && (fn == Op::add || fn == Op::subtract || fn == Op::multiply);
+  };
+  for (size_t k = 0; may_narrow && k < n; ++k) {
+    const Term& t = x.terms[k];
+    if (t.leaf == Term::number) narrow[k] = 1;
+    else if (t.leaf == Term::operand) narrow[k] = is_float(t.dtype) ? 1 : 0;
+    else if (t.leaf == Term::none) {
+      narrow[k] = linear(k) ? 1 : 0;
+      for (const int32_t a : {t.a, t.b, t.c})
+        if (a >= 0) narrow[k] = narrow[k] && narrow[static_cast<size_t>(real[static_cast<size_t>(a)])];
+    }
+  }
+  for (size_t k = n; may_narrow && k-- > 0;)  // and nothing but such work reads it
+    if (wanted[k] && !linear(k) && x.terms[k].leaf == Term::none)
+      for (const int32_t a : {x.terms[k].a, x.terms[k].b, x.terms[k].c})
+        if (a >= 0) narrow[static_cast<size_t>(real[static_cast<size_t>(a)])] = 0;
+  const auto temp_type = [&](size_t k) { return !is_float(x.terms[k].dtype) ? x.terms[k].dtype : narrow[k] && !in_place ? out.dtype : DType::f32; };
   for (size_t k = 0; k < n; ++k) {
     if (!wanted[k]) continue;
     const Term& t = x.terms[k];
@@ -299,14 +358,27 @@ void Mapper::evaluate(const Expression& x, const Source& out, const std::functio
       continue;
     }
     if (t.leaf == Term::iota) {
-      const int32_t tile = fresh(temp_type(t));
+      if (t.index < 0) {
+        v.number = true;
+        v.value = t.value;
+        continue;
+      }
+      const int32_t tile = fresh(temp_type(k));
       Call c;
       c.op = Opcode::iota;
       c.work = WorkClass::fill;
       c.out = tiles[static_cast<size_t>(tile)].source;
-      c.kept = static_cast<int8_t>(t.index);
+      // dimensions of one are left out, so that the counted one fits an access
+      Pattern p = c.out.pattern;
+      c.out.pattern.rank = 0;
+      for (int d = 0; d < p.rank; ++d) {
+        if (d == t.index) c.kept = static_cast<int8_t>(c.out.pattern.rank);
+        if (d == 0 || p.sizes[static_cast<size_t>(d)] > 1) c.out.pattern.add(p.sizes[static_cast<size_t>(d)], p.strides[static_cast<size_t>(d)]);
+      }
+      if (c.out.pattern.rank > kMostDims) fail_internal("mapping a count", "at most five dimensions", std::to_string(c.out.pattern.rank));
       c.immediate = t.value;
-      emit(c);
+      emit_uncut(c);
+      c.out = tiles[static_cast<size_t>(tile)].source;
       v.source = c.out;
       v.tile = tile;
       tiles[static_cast<size_t>(tile)].users++;
@@ -434,12 +506,12 @@ void Mapper::evaluate(const Expression& x, const Source& out, const std::functio
             c.immediate = val(i).value;
             continue;
           }
-          settle(val(i), DType::f32, nullptr);
+          settle(val(i), temp_type(static_cast<size_t>(arg[i])), nullptr);
           c.in[i] = val(i).source;
           if (!val(i).source.column) ++tensors;
         }
         if (arity == 3 && val(1).number && val(2).number && val(1).value != val(2).value) {  // select between numbers: the second is written first
-          const int32_t tile = fresh(temp_type(t));
+          const int32_t tile = fresh(temp_type(k));
           Call f;
           f.op = Opcode::fill;
           f.work = WorkClass::fill;
@@ -459,7 +531,7 @@ void Mapper::evaluate(const Expression& x, const Source& out, const std::functio
     int32_t tile = -1;
     if (into) c.out = *into;
     else {
-      tile = fresh(temp_type(t));
+      tile = fresh(temp_type(k));
       c.out = tiles[static_cast<size_t>(tile)].source;
       ++tiles[static_cast<size_t>(tile)].users;
     }

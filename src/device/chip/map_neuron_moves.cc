@@ -1,0 +1,151 @@
+// device/chip/map_neuron_moves.cc — gathers by index and copies of boxes: DMA.
+#include <algorithm>
+
+#include "base/error.h"
+#include "device/chip/map_neuron.h"
+
+namespace bascule::device::chip::neuron {
+
+void Mapper::gather(const Step& s) {
+  if (s.drop) return host_step(s);
+  Nest n;
+  for (size_t a = 0; a < s.axes.size(); ++a) {
+    n.extents.push_back(s.axes[a]);
+    n.tags.push_back(a < s.row_axis ? 'P' : 'R');
+  }
+  // operands: result, index, table (its row axis apart), epilogue
+  n.operands.push_back(result(s));
+  Operand index = operand(s.views[1]), table = operand(s.views[0]);
+  const int64_t row_stride = table.strides[0];
+  table.strides.erase(table.strides.begin());
+  table.strides.insert(table.strides.begin(), s.row_axis, 0);
+  index.strides.resize(s.axes.size(), 0);
+  index.placed = table.placed = false;
+  n.operands.push_back(index);
+  n.operands.push_back(table);
+  for (const View& v : s.epilogue_operands) n.operands.push_back(operand(v));
+  n.merge();
+  const int32_t out_item = n.operands[0].item;
+  std::vector<Placement> tries;
+  int64_t inner = 0, joined = 1;
+  for (size_t a = n.extents.size(); a-- > 0;)
+    if (n.tags[a] == 'P') {
+      const int64_t st = n.operands[0].strides[a];
+      if (inner == 0) inner = st;
+      if (st == inner * joined) joined *= n.extents[a];
+    }
+  if (inner > 0) tries.push_back({inner, joined});
+  for (size_t a = 0; a < n.extents.size(); ++a)
+    if (n.tags[a] == 'P') tries.push_back({n.operands[0].strides[a], n.extents[a]});
+  tries.push_back({n.operands[0].total, 1});
+  int part = -1;
+  bool found = false;
+  for (const Placement& p : tries) {
+    Nest trial = n;
+    trial.operands[0].placement = p;
+    if (!fits(p, trial.operands[0].total) || !follow(trial, 0, 3, part)) continue;
+    if (part >= 0 && trial.tags[static_cast<size_t>(part)] != 'P') continue;
+    n = std::move(trial);
+    found = true;
+    break;
+  }
+  if (!found) return host_step(s);
+  const int32_t indices = in_main(n.operands[1].item), rows_of = in_main(n.operands[2].item);
+  Target out = target(out_item, n.operands[0].placement);
+  Place shape = out.place;
+  if (out.image >= 0) {
+    const Window w = all_of(n.operands[0].placement, n.operands[0].total);
+    shape.outers = w.outer1;
+    shape.inners = w.inner1;
+  }
+  const std::vector<int> rs = axes_of(n, 'R'), ps = axes_of(n, 'P');
+  const int64_t table_rows = row_stride > 0 ? (n.operands[2].total - n.operands[2].offset + row_stride - 1) / row_stride : 1;
+  const Expression x = expression(s);
+  std::vector<int> row_axes;
+  for (const Box& tile : row_boxes(n, 0, shape, n.all(), ps, part)) {
+    const Place yp = target_block(out, out_item, n.operands[0].placement, window(n.operands[0], tile));
+    const int64_t rows = part < 0 ? 1 : tile.size[static_cast<size_t>(part)];
+    const Source to{pattern(n.operands[0], yp, tile, part, rs, pitch(yp), partitions_, 0, rows), item(out_item).dtype, false, false};
+    Source got = to;
+    if (!s.epilogue.empty()) {
+      int64_t columns = 1;
+      for (const int a : rs) columns *= tile.size[static_cast<size_t>(a)];
+      got.pattern = {};
+      got.dtype = emit_.buffer(rows_of).dtype;
+      got.pattern.buffer = scratch(got.dtype, rows, columns);
+      got.pattern.add(rows, columns);
+      for (const int a : rs) {
+        columns /= tile.size[static_cast<size_t>(a)];
+        got.pattern.add(tile.size[static_cast<size_t>(a)], columns);
+      }
+    }
+    Instruction i;
+    i.op = Opcode::gather;
+    i.work = WorkClass::gather;
+    i.queue = emit_.dma(kLoads);
+    Pattern from;
+    from.buffer = rows_of;
+    from.offset = n.operands[2].offset;
+    from.add(table_rows, row_stride);
+    Pattern to_rows = got.pattern;
+    for (const int a : rs) from.add(tile.size[static_cast<size_t>(a)], n.operands[2].strides[static_cast<size_t>(a)]);
+    // rows differ in dimension 0 alone: join the others alike
+    const Cut cut_rows = cut({to_rows, [&] { Pattern f = from; f.sizes[0] = rows; return f; }(), {}, {}, {}}, Access::kMostDims);
+    int64_t at = n.operands[1].offset;
+    for (size_t a = 0; a < n.extents.size(); ++a) at += tile.start[a] * n.operands[1].strides[a];
+    Access which;
+    which.buffer = indices;
+    which.offset = at;
+    which.rank = 1;
+    which.sizes[0] = static_cast<int32_t>(rows);
+    which.strides[0] = part < 0 ? 1 : n.operands[1].strides[static_cast<size_t>(part)];
+    for (const auto& c : cut_rows.pieces) {
+      i.out = c[0];
+      i.in[0] = c[1];
+      i.in[0].sizes[0] = static_cast<int32_t>(table_rows);
+      i.in[1] = which;
+      emit_.emit(i);
+    }
+    if (!s.epilogue.empty()) {
+      const int64_t row0 = to.pattern.offset / pitch(yp);
+      std::vector<Place> ep;
+      for (size_t e = 3; e < n.operands.size(); ++e) ep.push_back(hold_operand(n.operands[e], &tile));
+      evaluate(x, to,
+               [&](const Term& t) {
+                 if (t.leaf == Term::anchor) return got;
+                 return leaf_source(n.operands[static_cast<size_t>(t.index) + 3], ep[static_cast<size_t>(t.index)], tile, part, rs, row0, rows);
+               },
+               nullptr);
+    }
+    target_done(out, out_item, n.operands[0].placement, yp);
+  }
+}
+
+// Boxes through main memory.
+void Mapper::move(const Step& s) {
+  const int32_t out = item_of(s.result);
+  const bool output = item(out).output;
+  std::vector<int32_t> from;
+  for (const Piece& p : s.pieces) from.push_back(in_main(item_of(p.from.value)));
+  const int32_t to = emit_.main(item(out).name, output ? Buffer::output : Buffer::activation, item(out).dtype, item(out).total, output ? item(out).value : kNoValue);
+  item(out).main = to;
+  if (s.fill) fill_main(to, item(out).total, *s.fill);
+  for (size_t k = 0; k < s.pieces.size(); ++k) {
+    const Piece& p = s.pieces[k];
+    Pattern in, o;
+    in.buffer = from[k];
+    in.offset = p.from.layout.offset;
+    o.buffer = to;
+    o.offset = p.to.offset;
+    in.add(1, 0), o.add(1, 0);
+    bool empty = false;
+    for (size_t a = 0; a < p.extents.size(); ++a) {
+      empty = empty || p.extents[a] == 0;
+      in.add(p.extents[a], p.from.layout.strides[a]);
+      o.add(p.extents[a], p.to.strides[a]);
+    }
+    if (!empty) transfer(o, in, kStores);
+  }
+}
+
+}  // namespace bascule::device::chip::neuron
