@@ -272,9 +272,3 @@ Program Mapper::run() {
 }
 
 }  // namespace bascule::device::chip::neuron
-
-namespace bascule::device::chip {
-
-Program map_instructions(const Chip& chip, const Graph& graph, const MapOptions& options) { return neuron::Mapper(chip, graph, options).run(); }
-
-}  // namespace bascule::device::chip
