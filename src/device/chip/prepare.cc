@@ -5,11 +5,11 @@
 #include <set>
 
 #include "device/chip/chip.h"
+#include "device/chip/expand.h"
 #include "device/chip/map.h"
 #include "device/chip/step_maker.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
-#include "ops/recurrent.h"
 #include "passes/pipeline.h"
 #include "passes/rewrite.h"
 
@@ -28,26 +28,6 @@ std::string types_text(const MatrixEngine& m) {
   std::string out;
   for (const auto& [t, pass] : m.passes) out += (out.empty() ? "" : " ") + std::string(info(t).name);
   return out;
-}
-
-// Recurrent layers become their time steps, one after the other: products and regions that the mapper schedules like all others.
-constexpr int64_t kMostTimeSteps = 512;
-bool unroll(Graph& g) {
-  return passes::rewrite(g, [&](passes::Rewriter& r, const Node& n) {
-    if (n.op->name != "lstm" && n.op->name != "gru" && n.op->name != "rnn") return false;
-    std::vector<Type> types;
-    Values operands;
-    for (const Value v : n.inputs) {
-      operands.push_back(r(v));
-      types.push_back(v ? r.old().type(v) : absent_type());
-    }
-    Attrs attrs = n.attrs;
-    const std::string where = std::string(n.op->name) + (n.origin ? " of " + bascule::text(n.origin) : "");
-    infer(*n.op, attrs, types, n.regions, {}, where, ErrorKind::internal);
-    const auto results = ops::recurrent_unrolled(r.builder(), {*n.op, attrs, types, n.regions, {}, where, ErrorKind::internal}, operands, kMostTimeSteps);
-    if (results) r.replace(n, *results);
-    return results.has_value();
-  });
 }
 
 // What only weights decide is computed when the model is loaded: constants, or weights without values where a file is absent. Views stay views.
@@ -140,14 +120,29 @@ std::string node_refusal(const Chip& chip, const Graph& g, const Node& n, NodeKi
   return "";
 }
 
+// Whether no input of the model reaches v: known when sizes are bound.
+bool from_constants(const Graph& g, Value v) {
+  constexpr size_t kMostVisited = 256;
+  std::vector<Value> open{v};
+  std::set<Value> seen{v};
+  while (!open.empty()) {
+    const Node* n = g.producer(open.back());
+    open.pop_back();
+    if (!n || n->op->random || n->op->control || n->op->host || n->op->name == "absent" || seen.size() > kMostVisited) return false;
+    for (const Value x : n->inputs)
+      if (x && seen.insert(x).second) open.push_back(x);
+  }
+  return true;
+}
+
 // The operators that this one decomposes to are asked instead of it.
 Support supports_at(const Chip& chip, const Graph& g, const Node& n, int depth) {
-  if (n.op->name == "lstm" || n.op->name == "gru" || n.op->name == "rnn") {
-    const auto steps = g.type(n.inputs[0]).dims[0].constant();
-    if (steps && *steps > kMostTimeSteps) return Support::no(std::string(n.op->name) + ": " + std::to_string(*steps) + " time steps, more than " + std::to_string(kMostTimeSteps) + " are not scheduled one by one");
-    const std::string why = node_refusal(chip, g, n, NodeKind::contraction);
+  if (cannot_expand(g, n).empty()) {
+    const bool product = n.op->name == "lstm" || n.op->name == "gru" || n.op->name == "rnn";
+    const std::string why = node_refusal(chip, g, n, product ? NodeKind::contraction : NodeKind::move);
     return why.empty() ? Support{} : Support::no(std::string(n.op->name) + ": " + why);
   }
+  if (n.op->name == "gather" && from_constants(g, n.inputs[1])) return {};  // a view, most often, once sizes are bound
   constexpr int kDeepest = 8;
   if (n.op->decompose && !n.op->host && !n.op->control && !kept(g, n) && depth < kDeepest) {
     Builder b("decomposition");
@@ -179,8 +174,11 @@ Support supports_at(const Chip& chip, const Graph& g, const Node& n, int depth) 
 
 Graph prepare(const Graph& bound) {
   Graph g = bound;
-  unroll(g);
-  passes::run_pipeline("device", g, {.dump_folder = "", .keeps = kept});
+  const passes::PassOptions options{.dump_folder = "", .keeps = kept};
+  constexpr int kMostRounds = 3;  // starts of slices may be constants only after folding, and recurrent layers hold slices
+  expand(g);
+  passes::run_pipeline("device", g, options);
+  for (int round = 0; round < kMostRounds && expand(g); ++round) passes::run_pipeline("device", g, options);
   settle_weights(g);
   passes::run_pass("dce", g);
   return g;

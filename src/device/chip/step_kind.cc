@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <map>
 
-#include "device/chip/chip.h"
+#include "device/chip/expand.h"
 #include "device/chip/step_maker.h"
 #include "graph/builder.h"
 #include "passes/fuse.h"
@@ -22,8 +22,6 @@ const std::map<std::string_view, std::string_view>& host_reasons() {
       {"non_max_suppression", "the size of the result depends on the data"},
       {"scatter", "writes at positions that the data decide"},
       {"select_and_scatter", "writes at positions that the data decide"},
-      {"dynamic_slice", "reads at a position that the data decide"},
-      {"dynamic_update_slice", "writes at a position that the data decide"},
       {"fft", "the chip has no Fourier transform"},
       {"rng", "the chip's random numbers would not be the model's"},
       {"rng_bit_generator", "the chip's random numbers would not be the model's"},
@@ -33,7 +31,6 @@ const std::map<std::string_view, std::string_view>& host_reasons() {
       {"triangular_solve", "a solution goes element after element"},
       {"cumulative", "a running sum goes element after element"},
       {"bitcast_convert", "the chip's engines do not see an element's bits"},
-      {"arg_max", "no engine gives the position of the largest element along any axis"},
   };
   return m;
 }
@@ -110,6 +107,7 @@ Classified classify(const Graph& g, const Node& n) {
   if (name == "gather") return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
   if (name == "concatenate" || name == "reverse") return {NodeKind::move, ""};
   if (name == "pad") return g.constant(n.inputs[1]) ? Classified{NodeKind::move, ""} : no("padding with a number that is computed");
+  if (const std::string why = cannot_expand(g, n); name == "dynamic_update_slice" || name == "arg_max" || name == "arg_min" || name == "lstm" || name == "gru" || name == "rnn") return no(why.empty() ? "sizes that are not bound" : why);
   if (const auto at = host_reasons().find(name); at != host_reasons().end()) return no(std::string(at->second));
   return no("no engine of the chip does it");
 }
