@@ -1,6 +1,8 @@
 // The conformance suite of devices: every case of every operator agrees with the reference, static and symbolic; buffers; errors; many threads.
+// Modelled chips stand for their kinds: to the instruction and to the tile, scratchpad and cache, f32 and bf16.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <thread>
 
@@ -8,13 +10,22 @@
 #include "device/device.h"
 #include "graph/evaluate.h"
 #include "ops/cases.h"
+#include "passes/bind.h"
 #include "runtime/session.h"
 
 namespace bascule {
 namespace {
 
-// |got - want| <= K eps(type) max|want| elementwise scale: sums are in f32 on devices, in double in the reference.
-std::string difference(const HostValue& got, const HostValue& want, double extra) {
+struct Target {
+  std::string device, precision;
+  // Of the arithmetic that values pass through: what operands and results are rounded to.
+  double epsilon() const { return float_info(*dtype_from_name(precision)).epsilon; }
+  runtime::Options options() const { return {.device = device, .precision = precision}; }
+};
+
+// |got - want| <= K eps(type) max|want| elementwise scale: sums are in f32 on devices, in double in the reference. Where the device rounds operands to
+// fewer bits, eps is its own and K smaller: errors of that size do not pile up in one operator.
+std::string difference(const HostValue& got, const HostValue& want, double extra, const Target& target) {
   if (!got.is_tensor() || !want.is_tensor()) return "";
   const Tensor &g = got.tensor(), &w = want.tensor();
   if (g.type_text() != w.type_text()) return g.type_text() + " instead of " + w.type_text();
@@ -25,17 +36,18 @@ std::string difference(const HostValue& got, const HostValue& want, double extra
   for (int64_t i = 0; i < w.elements(); ++i)
     if (std::isfinite(number(w, i))) largest = std::max(largest, std::abs(number(w, i)));
   const double eps = float_info(real_of(w.dtype())).epsilon;
+  const double limit = std::max(64 * eps, target.precision == "f32" ? 0 : 8 * target.epsilon());
   for (int64_t i = 0; i < w.elements(); ++i) {
     const double x = number(g, i), y = number(w, i);
     if (std::isnan(y) && std::isnan(x)) continue;
     if (x == y) continue;
-    if (std::abs(x - y) <= 64 * eps * std::max(largest, 1e-3) + extra * std::abs(y)) continue;
+    if (std::abs(x - y) <= limit * std::max(largest, 1e-3) + extra * std::abs(y)) continue;
     return "element " + std::to_string(i) + " is " + std::to_string(x) + ", the reference gives " + std::to_string(y);
   }
   return "";
 }
 
-class DeviceSuite : public testing::TestWithParam<std::string> {};
+class DeviceSuite : public testing::TestWithParam<Target> {};
 
 TEST_P(DeviceSuite, every_case_of_every_operator_agrees_with_the_reference) {
   for (const OpDef* def : OpRegistry::all()) {
@@ -47,10 +59,10 @@ TEST_P(DeviceSuite, every_case_of_every_operator_agrees_with_the_reference) {
           ops::CaseGraph made = ops::make_case(*def, c, 7, symbolic);
           EvalContext context;
           const HostValues want = evaluate(made.graph, made.inputs, context);
-          const auto session = runtime::Session::from_graph(made.graph, {.device = GetParam()});
+          const auto session = runtime::Session::from_graph(made.graph, GetParam().options());
           const HostValues got = session->run(made.inputs);
           ASSERT_EQ(got.size(), want.size()) << at;
-          for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(difference(got[i], want[i], c.tolerance), "") << at << " output " << i;
+          for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(difference(got[i], want[i], c.tolerance, GetParam()), "") << at << " output " << i;
         } catch (const Error& e) {
           ADD_FAILURE() << at << ": " << e.what();
         }
@@ -59,7 +71,7 @@ TEST_P(DeviceSuite, every_case_of_every_operator_agrees_with_the_reference) {
 }
 
 TEST_P(DeviceSuite, copies_between_buffers_with_offsets_and_refuses_what_lies_outside) {
-  const device::Device& d = device::find_device(GetParam());
+  const device::Device& d = device::find_device(GetParam().device);
   const Tensor t = Tensor::from_ints(DType::i32, {4}, std::vector<int64_t>{1, 2, 3, 4});
   const device::Array a = device::to_device(d, t);
   const device::BufferRef b = d.allocate(12);
@@ -72,17 +84,18 @@ TEST_P(DeviceSuite, copies_between_buffers_with_offsets_and_refuses_what_lies_ou
 }
 
 TEST_P(DeviceSuite, writes_results_where_the_caller_wants_them) {
-  const device::Device& d = device::find_device(GetParam());
+  const device::Device& d = device::find_device(GetParam().device);
   Builder b;
   const Value x = b.input(Type::tensor(DType::f32, {Dim::symbol("n")}), "x");
-  const auto e = d.compile(b.finish({b.exp(x)}, {"y"}), {});
+  Graph g = b.finish({b.exp(x)}, {"y"});
+  const auto e = d.compile(d.info().symbolic ? g : passes::bind(g, {{"n", 3}}), {.precision = GetParam().precision});
   const Tensor in = Tensor::from_doubles(DType::f32, {3}, std::vector<double>{0, 1, 2});
   const device::Array arg = device::to_device(d, in);
   device::Array out{DType::f32, {}, d.allocate(16), 4};
   device::Context context;
   e->run(context, {{"n", 3}}, {&arg, 1}, {&out, 1}).wait();
   EXPECT_EQ(out.dims, (std::vector<int64_t>{3}));
-  EXPECT_NEAR(device::to_host(d, out).number(2), std::exp(2.0), 1e-5);
+  EXPECT_NEAR(device::to_host(d, out).number(2), std::exp(2.0), 1e-5 + std::exp(2.0) * 2 * (GetParam().precision == "f32" ? 0 : GetParam().epsilon()));
   device::Array small{DType::f32, {}, d.allocate(8), 0};
   EXPECT_THROW(e->run(context, {{"n", 3}}, {&arg, 1}, {&small, 1}).wait(), Error);
 }
@@ -105,13 +118,13 @@ TEST_P(DeviceSuite, thread_count_never_changes_a_bit) {
   Tensor x(DType::f32, {300, 40});
   float v = 0;
   for (float& e : x.as_mutable<float>()) e = std::sin(v += 0.37f);
-  const HostValues one = runtime::Session::from_graph(mixed_graph(), {.device = GetParam(), .threads = 1})->run(HostValues(1, x));
-  const HostValues all = runtime::Session::from_graph(mixed_graph(), {.device = GetParam()})->run(HostValues(1, x));
+  const HostValues one = runtime::Session::from_graph(mixed_graph(), {.device = GetParam().device, .threads = 1, .precision = GetParam().precision})->run(HostValues(1, x));
+  const HostValues all = runtime::Session::from_graph(mixed_graph(), GetParam().options())->run(HostValues(1, x));
   for (size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(one[i].tensor().identical(all[i].tensor()));
 }
 
 TEST_P(DeviceSuite, one_session_serves_many_threads_and_shapes) {
-  const auto session = runtime::Session::from_graph(mixed_graph(), {.device = GetParam()});
+  const auto session = runtime::Session::from_graph(mixed_graph(), GetParam().options());
   EvalContext context;
   const Graph g = mixed_graph();
   std::vector<HostValues> want(9);
@@ -128,13 +141,20 @@ TEST_P(DeviceSuite, one_session_serves_many_threads_and_shapes) {
       for (int64_t k = 0; k < 16; ++k) {
         const int64_t n = (t + k) % 8 + 1;
         const HostValues got = session->run(input(n));
-        for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(difference(got[i], want[static_cast<size_t>(n)][i], 0), "");
+        for (size_t i = 0; i < got.size(); ++i) EXPECT_EQ(difference(got[i], want[static_cast<size_t>(n)][i], 0, GetParam()), "");
       }
     });
   for (auto& t : threads) t.join();
 }
 
-INSTANTIATE_TEST_SUITE_P(Devices, DeviceSuite, testing::Values("reference", "cpu"), [](const auto& p) { return p.param; });
+std::string test_name(const testing::TestParamInfo<Target>& p) {
+  std::string name = p.param.device + (p.param.device.starts_with("chip:") ? "_" + p.param.precision : "");
+  std::replace(name.begin(), name.end(), ':', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Devices, DeviceSuite, testing::Values(Target{"reference", "f32"}, Target{"cpu", "f32"}), test_name);
+INSTANTIATE_TEST_SUITE_P(Chips, DeviceSuite,
+                         testing::Values(Target{"chip:unit", "f32"}, Target{"chip:trainium1", "f32"}, Target{"chip:trainium1", "bf16"}, Target{"chip:tpu_v5e", "bf16"}, Target{"chip:h100_sxm", "f32"}), test_name);
 
 }  // namespace
 }  // namespace bascule
