@@ -156,7 +156,9 @@ DType TileMapper::stored_type(Value v) const {
   if (!is_float(t)) return t;
   const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
   const bool input = std::find(graph_.inputs.begin(), graph_.inputs.end(), v) != graph_.inputs.end();
-  if (output || input) return t;
+  // Inputs arrive as activations are stored, or what is computed from them would differ from them: x == max(x) nowhere.
+  if (output) return t;
+  if (input) return t == DType::f32 ? store_ : t;
   const DType wanted = is_weight(graph_, v) && matrix_weight_[static_cast<size_t>(v.id)] ? precision_ : store_;
   if (info(t).bits < info(wanted).bits || (info(t).bits == info(wanted).bits && chip_.matrix.passes.contains(t))) return t;
   return wanted;
@@ -277,7 +279,7 @@ Program TileMapper::run() {
   e_.program().weights_resident = resident_weights_;
   for (const Value v : graph_.inputs) {
     const std::string name = graph_.at(v).name.empty() ? "in" + std::to_string(v.id) : graph_.at(v).name;
-    if (graph_.type(v).is_tensor()) home_[static_cast<size_t>(v.id)] = e_.main(name, Buffer::input, graph_.type(v).dtype, graph_.type(v).elements_count().value(), v);
+    if (graph_.type(v).is_tensor()) home_[static_cast<size_t>(v.id)] = e_.main(name, Buffer::input, stored_type(v), graph_.type(v).elements_count().value(), v);
   }
   for (const Value w : weights) home(w);  // before all else: their places are never given out again
   for (size_t i = 0; i < steps_.size(); ++i) {

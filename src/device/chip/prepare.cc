@@ -188,8 +188,12 @@ Support supports(const Chip& chip, const Graph& graph, const Node& node) { retur
 
 std::string refusal(const Chip& chip, const Graph& graph, const Step& step) {
   if (step.kind == Step::host) return step.reason;
+  const auto empty = [&](Value v) { return v && graph.type(v).elements_count().is(0); };
   for (const int32_t i : step.nodes) {
     const Node& n = graph.nodes[static_cast<size_t>(i)];
+    // A fold over nothing: engines have no element to begin with.
+    if (step.kind != Step::move && step.kind != Step::gather && !empty(step.result) && std::any_of(n.inputs.begin(), n.inputs.end(), empty))
+      return std::string(n.op->name) + ": an operand without elements; runs on the host";
     const std::string why = node_refusal(chip, graph, n, classify(graph, n).kind);
     if (!why.empty()) return std::string(n.op->name) + ": " + why + "; runs on the host";
   }

@@ -227,7 +227,7 @@ class Execution {
       for (int64_t k = 0; k < n; ++k) a[k] += bias[k];
     }
     float* out = room(out_, n);
-    if (!apply_f32(i.fn, n, a, nullptr, nullptr, out) || loops::arity(i.fn) > 1) unknown(i.fn, "one float");
+    if (loops::arity(i.fn) > 1 || !apply_f32(i.fn, n, a, nullptr, nullptr, out)) unknown(i.fn, "one float");
     finish(i.fn, n, out);
     if (i.out) store(i.out, out);
     if (!i.out2) return;
@@ -422,10 +422,12 @@ std::vector<Tensor> execute(const Chip& chip, const Program& program, const Grap
 }
 
 void require_valid(const Chip& chip, const Program& program) {
+  constexpr size_t kMostShown = 5;
   std::vector<Problem> problems;
-  for (std::string& line : check(chip, program)) {
-    const size_t colon = line.find(": expected ");
-    problems.push_back({line.substr(0, colon), "a program that the chip accepts", colon == std::string::npos ? line : line.substr(colon + 2), "This is a bug of the mapper"});
+  for (const std::string& line : check(chip, program)) {
+    const size_t expected = line.find(": expected "), found = line.rfind(", found ");
+    problems.push_back({line.substr(0, expected), line.substr(expected + 11, found - expected - 11), line.substr(found + 8), "The chip would refuse this: a bug of the mapper, please report it"});
+    if (problems.size() == kMostShown) break;
   }
   if (!problems.empty()) throw Error(ErrorKind::device, std::move(problems));
 }

@@ -219,6 +219,11 @@ void store_f32(DType t, std::byte* p, int64_t first, int64_t stride, int64_t n, 
     case DType::i1: store_each<uint8_t>(p, first, stride, n, in, [](float x) { return static_cast<uint8_t>(x != 0); }); return;
     default: break;
   }
+  if (is_int(t) && info(t).bits <= 32) {  // as loops convert: toward zero, to the nearest end of the range beyond it
+    const auto low = static_cast<double>(int_min(t)), high = static_cast<double>(int_max(t));
+    for (int64_t i = 0; i < n; ++i) store_int(t, p, first + i * stride, in[i] != in[i] ? 0 : static_cast<int64_t>(std::clamp(static_cast<double>(in[i]), low, high)));
+    return;
+  }
   for (int64_t i = 0; i < n; ++i) store_double(t, p, first + i * stride, static_cast<double>(in[i]));
 }
 

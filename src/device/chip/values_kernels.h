@@ -11,7 +11,7 @@ namespace bascule::device::chip {
 
 // n elements of type t, `stride` elements apart, from element `first` of p. Integers beyond 2^24 and f64 round to f32.
 void load_f32(DType t, const std::byte* p, int64_t first, int64_t stride, int64_t n, float* out);
-// Rounds to nearest even; integers truncate; floats beyond the range give inf, or NaN where the type has no inf.
+// Rounds to nearest even; floats beyond the range give inf, or NaN where the type has no inf. Integers truncate, beyond their range to its end (NaN: 0).
 void store_f32(DType t, std::byte* p, int64_t first, int64_t stride, int64_t n, const float* in);
 
 // out[m, n] = sum_k a[k, m] * b[k, n]: products and sums in f32, k in order from zero. out is dense.
