@@ -184,6 +184,7 @@ std::optional<Placement> Mapper::wish_of(const Step& s, Value v) const {
 
 void Mapper::host_step(const Step& s) {
   emit_.step().host = s.reason.empty() ? "no layout for the chip's engines" : s.reason;
+  emit_.step().nodes = s.nodes;
   Instruction i;
   i.op = Opcode::host;
   i.queue = emit_.host();
@@ -198,11 +199,13 @@ void Mapper::host_step(const Step& s) {
   size_t k = 0;
   for (const Value v : reads) {
     const int32_t b = in_main(item_of(v));
+    Buffer& held = emit_.program().buffers[static_cast<size_t>(b)];
+    if (!held.value) held.value = v;
     if (k < 3) i.in[k++] = emit_.whole(b);
   }
   for (size_t r = 0; r < s.results.size(); ++r) {
     Item& it = item(item_of(s.results[r]));
-    it.main = emit_.main(it.name, it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, it.output ? it.value : kNoValue);
+    it.main = emit_.main(it.name, it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, it.value);
     (r == 0 ? i.out : i.out2) = emit_.whole(it.main);
     if (r >= 1) {  // one instruction for each pair of results
       emit_.emit(i);

@@ -402,6 +402,7 @@ int32_t Mapper::in_main(int32_t item_index) {
     return it.main;
   }
   const int32_t dense = emit_.main(it.name, it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, it.output ? it.value : kNoValue);
+  if (it.total == 0) return it.main = dense;
   for (const Held& h : it.images)
     if (h.place.buffer >= 0) {  // through the scratchpad, as a whole
       const Placement p = h.placement;

@@ -222,12 +222,14 @@ class Execution {
     } else if (i.scale != 1) {
       for (int64_t k = 0; k < n; ++k) a[k] *= i.scale;
     }
-    if (i.in[1] || i.immediate != 0) {
+    const bool binary = loops::arity(i.fn) == 2;
+    if (i.in[1] || (i.immediate != 0 && !binary)) {
       const float* bias = operand(i.in[1], like, i.immediate, b_);
       for (int64_t k = 0; k < n; ++k) a[k] += bias[k];
     }
+    const float* second = binary ? operand({}, like, i.immediate, b_) : nullptr;
     float* out = room(out_, n);
-    if (loops::arity(i.fn) > 1 || !apply_f32(i.fn, n, a, nullptr, nullptr, out)) unknown(i.fn, "one float");
+    if (loops::arity(i.fn) > 2 || !apply_f32(i.fn, n, a, second, nullptr, out)) unknown(i.fn, "one float, or one and a number");
     finish(i.fn, n, out);
     if (i.out) store(i.out, out);
     if (!i.out2) return;

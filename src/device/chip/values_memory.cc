@@ -276,6 +276,7 @@ Tensor Memories::output(const Graph& graph, Value v, const std::vector<int64_t>&
   for (size_t b = 0; b < program_.buffers.size(); ++b)
     if (program_.buffers[b].value == v && program_.buffers[b].use == Buffer::output) return read(static_cast<int32_t>(b), graph.type(v).dtype, dims, "chip:" + program_.chip + ": output '" + escaped(program_.buffers[b].name) + "'");
   const int32_t b = buffer_of(v);
+  if (b < 0 && element_count(dims) == 0) return Tensor(graph.type(v).dtype, dims);
   if (b < 0) fail_device("chip:" + program_.chip, "a buffer for each output of the graph", "none for '" + escaped(graph.at(v).name) + "'", "This is a bug of the mapper");
   return read(b, graph.type(v).dtype, dims, "chip:" + program_.chip + ": output '" + escaped(graph.at(v).name) + "'");
 }
