@@ -1,6 +1,8 @@
 // device/chip/find.cc — installed chips by name, see chip.h. BASCULE_DATA is the source tree: the last resort of a program that is not installed.
 #include "device/chip/find.h"
 
+#include <dlfcn.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -14,6 +16,27 @@
 
 namespace bascule::device::chip {
 namespace fs = std::filesystem;
+namespace {
+
+// PREFIX/bin/bascule or PREFIX/lib/libbascule.so -> PREFIX/share/bascule; empty if the file is not known.
+fs::path share_of(const fs::path& file) { return file.empty() ? fs::path() : file.parent_path().parent_path() / "share" / "bascule"; }
+
+fs::path beside_the_program() {
+  std::error_code failed;
+  const fs::path program = fs::read_symlink("/proc/self/exe", failed);
+  return failed ? fs::path() : share_of(program);
+}
+
+// Of the shared library that holds this function, when another program uses Bascule.
+fs::path beside_the_library() {
+  Dl_info found{};
+  std::error_code failed;
+  if (dladdr(reinterpret_cast<const void*>(&installed_chip), &found) == 0 || !found.dli_fname) return {};
+  const fs::path file = fs::canonical(found.dli_fname, failed);
+  return failed ? fs::path() : share_of(file);
+}
+
+}  // namespace
 
 std::vector<std::string> data_folders(const char* variable, const char* kind) {
   std::vector<std::string> out;
@@ -25,9 +48,7 @@ std::vector<std::string> data_folders(const char* variable, const char* kind) {
       rest = end == std::string::npos ? "" : rest.substr(end + 1);
     }
   }
-  std::error_code failed;
-  const fs::path program = fs::read_symlink("/proc/self/exe", failed);
-  for (const fs::path& root : {failed ? fs::path() : program.parent_path().parent_path() / "share" / "bascule", fs::path(BASCULE_DATA)})
+  for (const fs::path& root : {beside_the_program(), beside_the_library(), fs::path(BASCULE_DATA)})
     if (!root.empty() && is_directory((root / kind).string())) {
       out.push_back((root / kind).string());
       break;

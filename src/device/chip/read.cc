@@ -27,6 +27,8 @@ struct Setting {
   std::string source;
 };
 
+std::string missing(const char* meaning) { return std::string("this key (") + meaning + ")"; }
+
 std::string found_text(const TomlValue& v) {
   if (std::holds_alternative<std::monostate>(v.value)) return "nothing";
   if (const auto* s = std::get_if<std::string>(&v.value)) return "the text '" + escaped(*s) + "'";
@@ -355,7 +357,7 @@ template <class T>
 void Reader::require(const std::set<std::string>& seen, std::span<const Field<T>> fields, const std::string& section) {
   for (const Field<T>& f : fields)
     if (f.required && !seen.contains(section + "." + f.name))
-      problem_at(fmt::format("{}: {}.{}", escaped(chip_.file), escaped(section), f.name), f.meaning, "no such key",
+      problem_at(fmt::format("{}: {}.{}", escaped(chip_.file), escaped(section), f.name), missing(f.meaning), "none",
                  "Add it; " + std::string(kManual));
 }
 
@@ -368,9 +370,9 @@ void Reader::check_engines() {
     for (const Field<MatrixEngine>& f : engine_fields()) {
       const bool given = seen_.contains(section + "." + f.name);
       if (!f.matrix_only && f.required && !given)
-        problem_at(fmt::format("{}: {}.{}", file, escaped(section), f.name), f.meaning, "no such key", "Add it");
+        problem_at(fmt::format("{}: {}.{}", file, escaped(section), f.name), missing(f.meaning), "none", "Add it");
       if (f.matrix_only && f.required && is_matrix && !given)
-        problem_at(fmt::format("{}: {}.{}", file, escaped(section), f.name), f.meaning, "no such key", "Add it");
+        problem_at(fmt::format("{}: {}.{}", file, escaped(section), f.name), missing(f.meaning), "none", "Add it");
       if (f.matrix_only && !f.required && !is_matrix && (given || (std::string_view(f.name) == "passes" && !e.passes.empty())))
         problem_at(fmt::format("{}: {}.{}", file, escaped(section), f.name), "a key of the matrix engine", "an engine without rows and cols",
                    "Add them, or remove the key");
@@ -418,7 +420,7 @@ void Reader::check_memories() {
       else m.role = *role;
     }
     if ((m.role == Role::main || m.role == Role::cache) && m.bytes_per_s == 0)
-      problem_at(at("bytes_per_s"), "of the chip: main memories and caches need it", "no such key", "Add it");
+      problem_at(at("bytes_per_s"), "this key (of the chip: main memories and caches need it)", "none", "Add it");
     if (m.bytes > 0 && (m.bytes % (m.partitions * m.banks) != 0))
       problem_at(at("bytes"), fmt::format("a multiple of partitions x banks = {}", m.partitions * m.banks), fmt::format("{}", m.bytes),
                  "Correct one of the three");
