@@ -1,6 +1,7 @@
 // cli/chips.cc — `bascule chips`: the modelled chips, every number of one with its source, and the check of a new file.
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -116,6 +117,8 @@ std::vector<std::string> remarks(const Chip& c) {
       out.push_back("a peak of " + std::string(info(type).name) + " is published, core." + c.matrix.name + ".passes has no such type");
   for (const Figure& f : c.figures)
     if (f.source.empty()) out.push_back(f.path + " has no source");
+  if (std::filesystem::path(c.file).stem() != c.name)
+    out.push_back("--device chip:" + c.name + " will need the file to be called " + c.name + ".toml");
   return out;
 }
 
