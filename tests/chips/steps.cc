@@ -168,7 +168,7 @@ TEST(Steps, random_chains_agree_with_the_reference) {
     state = state * 6364136223846793005ull + 1442695040888963407ull;
     return static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(n));
   };
-  for (int trial = 0; trial < 200; ++trial) {
+  for (int trial = 0; trial < 300; ++trial) {
     SCOPED_TRACE("trial " + std::to_string(trial));
     Builder b;
     const Value x = b.input(Type::tensor(DType::f32, {2, 3, 4}), "x");
@@ -177,7 +177,7 @@ TEST(Steps, random_chains_agree_with_the_reference) {
       Value v = pool[static_cast<size_t>(std::max<int64_t>(0, static_cast<int64_t>(pool.size()) - 1 - draw(2)))];
       const std::vector<int64_t> d = *constants(b.dims(v));
       const int64_t elements = element_count(d);
-      switch (draw(12)) {
+      switch (draw(14)) {
         case 0: v = b.add(v, weight(b, {d.back()})); break;
         case 1: v = b.multiply(b.tanh(v), 0.5); break;
         case 2: v = b.op("gelu", {v}); break;
@@ -199,6 +199,8 @@ TEST(Steps, random_chains_agree_with_the_reference) {
         case 8: v = b.op("softmax", {v}, {{"axis", draw(static_cast<int64_t>(d.size()))}}); break;
         case 9: v = b.matmul(v, weight(b, {d.back(), 4})); break;
         case 10: v = b.concatenate({v, v}, draw(static_cast<int64_t>(d.size()))); break;
+        case 11: v = b.mean(v, {draw(static_cast<int64_t>(d.size()))}, true); break;
+        case 12: v = b.subtract(v, b.reduce("maximum", v, {static_cast<int64_t>(d.size()) - 1}, true)); break;
         default: v = b.clamp(-0.5, v, 0.5); break;
       }
       if (element_count(*constants(b.dims(v))) < 2000) pool.push_back(v);

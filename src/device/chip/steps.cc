@@ -261,11 +261,95 @@ void StepMaker::host(int32_t i, std::string reason) {
 }
 
 void StepMaker::regions() {
-  std::vector<bool> left_out = taken_;
-  for (size_t i = 0; i < g_.nodes.size(); ++i)
-    if (kind_[i].kind != NodeKind::elementwise && kind_[i].kind != NodeKind::fold) left_out[i] = true;
-  for (const passes::Region& r : passes::fuse(g_, left_out)) region(r);
+  std::vector<bool> left_out(g_.nodes.size());
+  const auto rest = [&] {
+    for (size_t i = 0; i < g_.nodes.size(); ++i) left_out[i] = taken_[i] || (kind_[i].kind != NodeKind::elementwise && kind_[i].kind != NodeKind::fold);
+    return passes::fuse(g_, left_out);
+  };
+  // Folds first: they take along the elementwise work on their results, which may leave other regions to be cut anew.
+  for (bool again = true; again;) {
+    again = false;
+    for (const passes::Region& r : rest()) {
+      if (kind_[static_cast<size_t>(r.nodes.back())].kind != NodeKind::fold) continue;
+      const bool whole = std::none_of(r.nodes.begin(), r.nodes.end(), [&](int32_t i) { return taken_[static_cast<size_t>(i)]; });
+      if (whole) region(r);
+      else again = true;
+    }
+  }
+  for (const passes::Region& r : rest()) region(r);
 }
+
+namespace {
+
+// The epilogue of a region becomes instructions of its loops, after its result.
+void append_epilogue(const Graph& g, Step& s) {
+  loops::KernelSpec& spec = s.spec;
+  const loops::Operand result = spec.operands.back();
+  spec.operands.pop_back();
+  s.spec_values.pop_back();
+  const size_t first_operand = spec.operands.size();
+  for (const View& v : s.epilogue_operands) {
+    loops::Operand o;
+    o.dtype = g.type(v.value).dtype;
+    o.offset = v.layout.offset;
+    size_t kept = 0;
+    for (const loops::Axis& a : spec.axes) o.strides.push_back(a.role == loops::Role::reduction ? 0 : v.layout.strides[kept++]);
+    spec.operands.push_back(std::move(o));
+    s.spec_values.push_back(v.value);
+  }
+  auto& code = spec.reductions.empty() ? spec.body : spec.epilogue;
+  const auto base = static_cast<int32_t>(&code == &spec.body ? 0 : spec.body.size());
+  const auto push = [&](loops::Instruction i) {
+    code.push_back(i);
+    return base + static_cast<int32_t>(code.size()) - 1;
+  };
+  int32_t last = spec.stores[0].value;
+  const int32_t anchor = last;
+  std::vector<int32_t> made;
+  for (const Epilogue& e : s.epilogue) {
+    loops::Instruction i;
+    i.op = e.fn;
+    i.dtype = e.dtype;
+    const int32_t slots[] = {e.a, e.b, e.c};
+    int32_t in[3] = {-1, -1, -1};
+    DType beside = e.dtype;  // of an operand that is no number
+    for (int k = 0; k < loops::arity(e.fn); ++k) {
+      const int32_t x = slots[k];
+      if (x == Epilogue::kNumber) continue;
+      if (Epilogue::is_operand(x)) {
+        loops::Instruction load;
+        load.index = static_cast<int32_t>(first_operand + Epilogue::operand(x));
+        load.dtype = spec.operands[first_operand + Epilogue::operand(x)].dtype;
+        in[k] = push(load);
+      } else {
+        in[k] = x == Epilogue::kAnchor ? anchor : made[static_cast<size_t>(x)];
+      }
+      if (e.fn != loops::Op::select || k > 0) beside = code[static_cast<size_t>(in[k] - base)].dtype;
+    }
+    for (int k = 0; k < loops::arity(e.fn); ++k) {
+      if (slots[k] != Epilogue::kNumber) continue;
+      loops::Instruction number;
+      number.op = loops::Op::constant;
+      number.dtype = e.fn >= loops::Op::equal && e.fn <= loops::Op::greater_equal ? beside : e.dtype;
+      number.number = e.number;
+      number.integer = static_cast<int64_t>(e.number);
+      in[k] = push(number);
+    }
+    i.a = in[0];
+    i.b = in[1];
+    i.c = in[2];
+    last = push(i);
+    made.push_back(last);
+  }
+  spec.operands.push_back(result);
+  s.spec_values.push_back(s.result);
+  spec.stores[0] = {static_cast<int32_t>(spec.operands.size()) - 1, last};
+  spec.operands.back().dtype = s.epilogue.back().dtype;
+  s.epilogue.clear();
+  s.epilogue_operands.clear();
+}
+
+}  // namespace
 
 void StepMaker::region(const passes::Region& r) {
   const Node& last = node(r.nodes.back());
@@ -292,12 +376,15 @@ void StepMaker::region(const passes::Region& r) {
   }
   for (const int32_t i : s.nodes) taken_[static_cast<size_t>(i)] = true;
   Path path;
+  const bool folds = kind_[static_cast<size_t>(r.nodes.back())].kind == NodeKind::fold;
+  if (folds) take_epilogue(s, path);
   sink(s, path);
   s.spec = std::move(lowered->spec);
   s.spec_values = std::move(lowered->operands);
   for (Value& v : s.spec_values)
     if (&v != &s.spec_values.back()) v = placed(v).value;
   s.spec_values.back() = s.result;
+  if (!s.epilogue.empty()) append_epilogue(g_, s);
   loops::Operand& result = s.spec.operands.back();
   size_t kept = 0;
   for (size_t a = 0; a < s.spec.axes.size(); ++a) result.strides[a] = s.spec.axes[a].role == loops::Role::reduction ? 0 : s.out.strides[kept++];
