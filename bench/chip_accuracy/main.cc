@@ -1,4 +1,4 @@
-// bench/chip_accuracy/main.cc — modelled times beside published ones: chip_accuracy neuron|tpu|gpu [--shared DIR] [--markdown] [--fit] [CHIP...]
+// bench/chip_accuracy/main.cc — modelled times beside published ones: chip_accuracy neuron|tpu|gpu [--shared DIR] [--markdown] [--fit] [TEXT...]
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -9,6 +9,7 @@
 int main(int argc, char** argv) {
   using namespace bascule::bench;
   Options o;
+  o.progress = true;
   const char* shared = std::getenv("BASCULE_SHARED");
   o.shared = shared ? shared : "../shared";
   std::string what;
@@ -18,16 +19,19 @@ int main(int argc, char** argv) {
     else if (a == "--fit") o.fit = true;
     else if (a == "--shared" && i + 1 < argc) o.shared = argv[++i];
     else if (what.empty()) what = a;
-    else o.chips.push_back(a);
+    else o.only.push_back(a);
   }
   try {
-    if (what == "neuron") return neuron(o) ? 0 : 1;
-    if (what == "tpu") return tpu(o) ? 0 : 1;
-    if (what == "gpu") return gpu(o) ? 0 : 1;
+    if (what == "neuron" || what == "tpu" || what == "gpu") {
+      const Accuracy a = what == "neuron" ? neuron(o) : what == "tpu" ? tpu(o) : gpu(o);
+      std::printf("%s", a.text.c_str());
+      for (const std::string& f : a.failed) std::printf("failed: %s\n", f.c_str());
+      return a.good ? 0 : 1;
+    }
   } catch (const bascule::Error& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return e.exit_code();
   }
-  std::fprintf(stderr, "usage: chip_accuracy neuron|tpu|gpu [--shared DIR] [--markdown] [--fit] [CHIP...]\n");
+  std::fprintf(stderr, "usage: chip_accuracy neuron|tpu|gpu [--shared DIR] [--markdown] [--fit] [TEXT...]\n");
   return 2;
 }

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstdio>
 #include <fmt/format.h>
-#include <set>
 
+#include "base/error.h"
 #include "bench/chip_accuracy/mapped.h"
 #include "bench/chip_accuracy/rows.h"
 
@@ -79,57 +79,70 @@ Fit fitted(const std::vector<Point>& points, const std::string& without) {
   return best;
 }
 
+Device timed(const Row& row, const Options& o) {
+  const auto begin = std::chrono::steady_clock::now();
+  const chip::Chip& c = chip::find_chip(row.at("chip"));
+  const Graph bound = bound_model(o.shared + "/" + row.at("graph"), row.at("shape"));
+  const auto mapping = std::chrono::steady_clock::now();
+  const chip::Program program = mapped(c, bound, {.cores = 1});
+  const auto timing = std::chrono::steady_clock::now();
+  Device d;
+  for (int i = 0; i < kFactors; ++i) {
+    const chip::Timing t = chip::simulate(c, program, {.schedule_factor = kLow + kStep * i});
+    d.us.push_back(t.total_ns * 1e-3);
+    d.limiter.push_back(t.limiter);
+  }
+  d.io_bytes = static_cast<double>(program.input_bytes + program.output_bytes);
+  const auto done = std::chrono::steady_clock::now();
+  const auto ms = [](auto a, auto b) { return std::chrono::duration<double, std::milli>(b - a).count(); };
+  if (o.progress)
+    fmt::print(stderr, "{} {} {}: {} instructions, {:.0f} us at factor 1; import {:.0f} ms, map {:.0f} ms, simulate {:.1f} ms\n", row.at("chip"), row.at("graph"),
+               row.at("shape"), program.code.size(), d.at(1), ms(begin, mapping), ms(mapping, timing), ms(timing, done) / kFactors);
+  return d;
+}
+
 }  // namespace
 
-bool neuron(const Options& o) {
+Accuracy neuron(const Options& o) {
+  Accuracy result;
   const std::vector<Row> rows = read_csv(o.shared + "/facts/neuron_eval.csv");
   std::map<std::string, Device> devices;
   std::vector<Point> points;
   for (const Row& row : rows) {
+    if (!selected(o, row)) continue;
     const std::string key = row.at("chip") + " " + row.at("graph") + " " + row.at("shape");
-    auto [at, made] = devices.try_emplace(key);
-    if (made) {
-      const auto begin = std::chrono::steady_clock::now();
-      const chip::Chip& c = chip::find_chip(row.at("chip"));
-      const Graph bound = bound_model(o.shared + "/" + row.at("graph"), row.at("shape"));
-      const auto mapping = std::chrono::steady_clock::now();
-      const chip::Program program = mapped(c, bound, {.cores = 1});
-      const auto timing = std::chrono::steady_clock::now();
-      for (int i = 0; i < kFactors; ++i) {
-        const chip::Timing t = chip::simulate(c, program, {.schedule_factor = kLow + kStep * i});
-        at->second.us.push_back(t.total_ns * 1e-3);
-        at->second.limiter.push_back(t.limiter);
-      }
-      at->second.io_bytes = static_cast<double>(program.input_bytes + program.output_bytes);
-      const auto done = std::chrono::steady_clock::now();
-      const auto ms = [](auto a, auto b) { return std::chrono::duration<double, std::milli>(b - a).count(); };
-      fmt::print(stderr, "{}: {} instructions, {:.0f} us at factor 1; import {:.0f} ms, map {:.0f} ms, simulate {:.1f} ms\n", key, program.code.size(), at->second.at(1),
-                 ms(begin, mapping), ms(mapping, timing), ms(timing, done) / kFactors);
+    try {
+      if (!devices.contains(key)) devices[key] = timed(row, o);
+    } catch (const Error& e) {
+      result.failed.push_back(row.at("id") + " " + key + ": " + e.what());
+      continue;
     }
-    points.push_back({&row, &at->second, row.at("family"), number(row, "target_ms") * 1e3, row.at("target") == "latency"});
+    points.push_back({&row, &devices[key], row.at("family"), number(row, "target_ms") * 1e3, row.at("target") == "latency"});
   }
   std::map<std::string, Fit> fits;
   for (const Point& p : points)
     if (!fits.contains(p.family)) fits[p.family] = fitted(points, p.family);
   Table table({"id", "chip", "model", "batch", "target", "published ms", "predicted ms", "error %", "limiter"});
-  std::vector<double> errors;
   for (const Point& p : points) {
     const Fit& f = fits[p.family];
     const double t = f.predict(p), error = t / p.target_us - 1;
-    errors.push_back(std::abs(error));
+    result.errors[p.row->at("chip")].push_back(error);
     table.row({p.row->at("id"), p.row->at("chip"), p.row->at("model"), p.row->at("batch"), p.row->at("target"), fmt::format("{:.3f}", p.target_us * 1e-3),
                fmt::format("{:.3f}", t * 1e-3), fmt::format("{:+.1f}", error * 100), p.device->limiter_at(f.k)});
   }
-  fmt::print("{}\n", table.text(o.markdown));
-  const Fit all = fitted(points, "");
   Table folds({"family left out", "host us", "copy GB/s", "schedule factor", "error of the others %"});
-  for (const auto& [family, f] : fits)
-    folds.row({family, fmt::format("{:.0f}", f.h_us), fmt::format("{:.1f}", f.bytes_per_us * 1e-3), fmt::format("{:.2f}", f.k), fmt::format("{:.1f}", loss(points, f, family) * 100)});
-  folds.row({"none", fmt::format("{:.0f}", all.h_us), fmt::format("{:.1f}", all.bytes_per_us * 1e-3), fmt::format("{:.2f}", all.k), fmt::format("{:.1f}", loss(points, all, "") * 100)});
+  const auto fold = [&](const std::string& label, const Fit& f, const std::string& without) {
+    folds.row({label, fmt::format("{:.0f}", f.h_us), fmt::format("{:.1f}", f.bytes_per_us * 1e-3), fmt::format("{:.2f}", f.k),
+               fmt::format("{:.1f}", loss(points, f, without) * 100)});
+  };
+  for (const auto& [family, f] : fits) fold(family, f, family);
+  fold("none", fitted(points, ""), "");
+  const std::vector<double> errors = result.all_errors();
   const double median = quantile(errors, 0.5), p90 = quantile(errors, 0.9);
-  fmt::print("{}\n{} rows: median {:.1f} %, p90 {:.1f} %, largest {:.1f} %\n", folds.text(o.markdown), points.size(), median * 100, p90 * 100,
-             quantile(errors, 1) * 100);
-  return median <= 0.10 && p90 <= 0.25;
+  result.text = fmt::format("{}\n{}\n{} rows: median {:.1f} %, p90 {:.1f} %, largest {:.1f} %\n", table.text(o.markdown), folds.text(o.markdown), points.size(),
+                            median * 100, p90 * 100, quantile(errors, 1) * 100);
+  result.good = result.failed.empty() && median <= 0.10 && p90 <= 0.25;
+  return result;
 }
 
 }  // namespace bascule::bench

@@ -44,6 +44,21 @@ double number(const Row& row, const std::string& column) {
   return at == row.end() ? NAN : std::strtod(at->second.c_str(), nullptr);
 }
 
+bool selected(const Options& o, const Row& row) {
+  if (o.only.empty()) return true;
+  for (const std::string& text : o.only)
+    for (const char* column : {"id", "chip", "model"})
+      if (const auto at = row.find(column); at != row.end() && at->second.find(text) != std::string::npos) return true;
+  return false;
+}
+
+std::vector<double> Accuracy::all_errors() const {
+  std::vector<double> out;
+  for (const auto& [chip, list] : errors)
+    for (const double e : list) out.push_back(std::abs(e));
+  return out;
+}
+
 double quantile(std::vector<double> x, double q) {
   if (x.empty()) return NAN;
   std::sort(x.begin(), x.end());

@@ -23,13 +23,22 @@ struct Table {
 
 struct Options {
   std::string shared;  // folder with facts/ and models/
-  bool markdown = false, fit = false;
-  std::vector<std::string> chips;  // empty: all
+  bool markdown = false, fit = false, progress = false;
+  std::vector<std::string> only;  // rows whose id, chip or model has one of these in it; empty: all
+  size_t every = 1;               // gpu: each so many rows
 };
+bool selected(const Options& o, const Row& row);
 
-// Each prints its table and returns whether the stated bounds hold.
-bool neuron(const Options& o);
-bool tpu(const Options& o);
-bool gpu(const Options& o);
+// Predictions beside published times: tables to print, and the relative errors of what they hold.
+struct Accuracy {
+  std::string text;
+  std::map<std::string, std::vector<double>> errors;  // signed, by chip
+  std::vector<std::string> failed;                    // rows that could not be mapped, and why
+  bool good = false;                                  // the stated bounds hold
+  std::vector<double> all_errors() const;             // without sign
+};
+Accuracy neuron(const Options& o);
+Accuracy tpu(const Options& o);
+Accuracy gpu(const Options& o);
 
 }  // namespace bascule::bench

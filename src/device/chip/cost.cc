@@ -42,8 +42,10 @@ CostModel::CostModel(const Chip& chip, const Program& program, double schedule_f
     } else {
       main_bytes_per_s_ = m.bytes_per_s * m.achieved;
       main_latency_ns_ = m.latency_ns;
-      if (chip.level != Level::instruction) {
-        main_bytes_per_s_ *= static_cast<double>(std::max<int64_t>(program.chips, 1));
+      if (chip.level != Level::instruction) {  // one server: the stacks of the cores in use, of all chips
+        const int64_t chips = std::max<int64_t>(program.chips, 1), cores = std::max<int64_t>(program.cores / chips, 1);
+        const int64_t shared = m.shared_by_cores > 0 ? m.shared_by_cores : chip.cores;
+        main_bytes_per_s_ *= static_cast<double>(chips) * std::min(1.0, static_cast<double>((cores + shared - 1) / shared * shared) / static_cast<double>(chip.cores));
       } else if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
         cores_of_stack_ = m.shared_by_cores;
         main_bytes_per_s_ *= static_cast<double>(m.shared_by_cores) / static_cast<double>(chip.cores);

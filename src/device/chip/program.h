@@ -99,7 +99,7 @@ struct Instruction {
   //   compute  = matmul: flops / (peak_flop_per_s(type of in0) * achieved) + fill_cycles; others: elements / cores at the class's rate; DMA: at the rate of
   //              `cores` cores' DMA
   //   cache    = cache_bytes / (the cache's read_bytes_per_cycle * matrix.clock_hz)
-  //   main     = main_bytes / (main memory's bytes_per_s * achieved * chips)
+  //   main     = main_bytes / (main memory's bytes_per_s * achieved * chips; of the stacks that the cores in use share)
   int32_t cores = 1;
   int32_t launches = 0, waves = 0;
   double flops = 0;        // matmul: of the busiest core, padded to whole tiles; 0: 2 multiply-adds of the accesses / cores

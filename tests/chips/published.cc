@@ -1,0 +1,36 @@
+// tests/chips/published.cc — modelled times beside published ones, within the bounds that docs/modelling.md states. Needs BASCULE_SHARED (default
+// ../shared); `chip_accuracy` of bench/ prints the tables.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+
+#include "bench/chip_accuracy/rows.h"
+
+namespace bascule::bench {
+namespace {
+
+struct Published : testing::Test {
+  void SetUp() override {
+    const char* shared = std::getenv("BASCULE_SHARED");
+    options.shared = shared ? shared : std::string(BASCULE_SOURCE_DIR) + "/../shared";
+    if (!std::filesystem::exists(options.shared + "/facts")) GTEST_SKIP() << "no published rows in " << options.shared;
+  }
+  Options options;
+};
+
+TEST_F(Published, encoders_on_tpus_are_within_20_percent_of_the_compilers_cycles) {
+  const Accuracy a = tpu(options);
+  EXPECT_EQ(a.all_errors().size(), 12u);
+  EXPECT_LE(quantile(a.all_errors(), 1), 0.20) << a.text;
+}
+
+TEST_F(Published, products_on_gpus_have_a_median_error_of_10_percent) {
+  const Accuracy a = gpu(options);
+  EXPECT_EQ(a.errors.size(), 3u);
+  EXPECT_TRUE(a.good) << a.text;
+}
+
+}  // namespace
+}  // namespace bascule::bench
