@@ -146,6 +146,14 @@ class Mapper {
   void rows(const Step& s);
   void attention(const Step& s);
   void region(const Step& s);
+  struct Convolution;
+  void convolve(Convolution& c);
+  void arrange_taps(Convolution& c);
+  int32_t arranged(const std::string& key, int32_t item_index, Arrangement a, size_t outer, int64_t rows, int64_t columns, std::vector<int32_t>& pieces);
+  int32_t narrow_input(int32_t item_index);
+  void pack(Convolution& c, int32_t from, const Box& block);
+  void matmul_block(Convolution& c, const Box& block);
+  void depthwise_block(Convolution& c, const Box& block);
   struct Attention;
   struct Heads;
   void scores(Attention& a, Heads& g);
