@@ -1,16 +1,13 @@
-// cli/bench.cc — `bascule bench`: latency and throughput of a loaded model, load time, memory.
-#include <sys/resource.h>
-
-#include <algorithm>
-#include <numeric>
+// cli/bench.cc — `bascule bench`: latency and throughput of a loaded model, load time, memory; measured here, or modelled for a chip.
 #include <optional>
 
 #include "base/error.h"
 #include "cli/cli.h"
 #include "cli/inputs.h"
+#include "cli/measure.h"
 #include "cli/session_options.h"
 #include "cli/values.h"
-#include "inspect/summary.h"
+#include "cli/weigh.h"
 #include "kernels/peak.h"
 
 namespace bascule::cli {
@@ -21,24 +18,13 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   SessionOptions session;
   InputOptions inputs;
+  WeighOptions weigh;
   double seconds = 3;
   std::string output;
   Format format = Format::table;
 };
 
 double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
-
-// The value that a share p of the sorted list does not exceed.
-double percentile(const std::vector<double>& sorted, double p) {
-  const auto rank = static_cast<size_t>(std::ceil(p * static_cast<double>(sorted.size())));
-  return sorted[std::clamp<size_t>(rank, 1, sorted.size()) - 1];
-}
-
-double peak_rss_mb() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;  // Linux counts in KiB
-}
 
 // Each file is one whole set of inputs, except NAME=FILE and lone arrays, which together make one set.
 std::vector<HostValues> input_sets(const runtime::Session& session, const InputOptions& o) {
@@ -55,56 +41,82 @@ std::vector<HostValues> input_sets(const runtime::Session& session, const InputO
   return sets;
 }
 
-// The least time that the machine could take for one set of inputs: its arithmetic at peak rate, or one pass over weights, inputs and
-// outputs at memory's. Empty when the graph does not tell the work (control flow, sizes of the run).
-std::optional<double> limit_ms(const runtime::Session& session, const HostValues& inputs, const HostValues& outputs, const kernels::Peak& peak) {
-  Bindings symbols;
-  double bytes = 0;
-  for (size_t i = 0; i < inputs.size(); ++i)
-    if (inputs[i].is_tensor()) {
-      bind_symbols(session.inputs()[i].type, Type::of(inputs[i]), symbols, "input");
-      bytes += static_cast<double>(inputs[i].tensor().bytes());
-    }
-  for (const HostValue& v : outputs)
-    if (v.is_tensor()) bytes += static_cast<double>(v.tensor().bytes());
-  const inspect::Summary s = inspect::summarize(session.graph(), symbols);
-  if (!s.notes.empty()) return std::nullopt;
-  bytes += static_cast<double>(s.parameter_bytes);
-  return 1e3 * std::max(s.work.flops() / peak.flop_per_s, bytes / peak.bytes_per_s);
+// One deterministic figure: all percentiles are the same.
+int bench_chip(const Options& o, const std::string& chip) {
+  const BudgetScope scope(o.session.limits.budget());
+  const inspect::Modelled m = weigh(o.session.model, chip, o.session.precision, o.inputs, o.weigh);
+  const auto& p = *m.program;
+  const auto& t = *m.timing;
+  const double latency_ms = t.latency_ns() * 1e-6;
+  const std::optional<double> joules = t.joules ? std::optional(*t.joules / static_cast<double>(m.batch)) : std::nullopt;
+  if (o.format == Format::json) {
+    ordered_json j;
+    j["model"] = o.session.model;
+    j["device"] = o.session.device;
+    j["basis"] = "modelled";
+    j["precision"] = info(p.precision).name;
+    j["threads"] = nullptr;
+    j["cores"] = p.cores;
+    j["batch"] = m.batch;
+    j["symbols"] = ordered_json::object();
+    for (const auto& [name, size] : m.symbols) j["symbols"][name] = size;
+    j["latency_ms"] = {{"min", latency_ms}, {"p50", latency_ms}, {"p90", latency_ms}, {"p99", latency_ms}, {"mean", latency_ms}};
+    j["latency_parts_ms"] = {{"chip", t.total_ns * 1e-6}, {"host", t.request_ns * 1e-6}, {"copies", t.copy_ns * 1e-6}};
+    j["interval"] = nullptr;
+    j["throughput_per_s"] = m.throughput_per_s();
+    j["service_ms"] = m.service_ns * 1e-6;
+    j["streams"] = m.streams;
+    j["iterations"] = 1;
+    j["load_ms"] = t.weight_load_ns * 1e-6;
+    j["first_ms"] = latency_ms;
+    j["peak_rss_mb"] = nullptr;
+    j["limiter"] = t.limiter;
+    j["engines"] = engines_json(m);
+    j["utilisation"] = m.utilisation;
+    j["memory_bytes"] = m.memory_bytes;
+    j["capacity_bytes"] = m.capacity_bytes;
+    j["fits"] = m.fits;
+    j["scratchpad_bytes"] = p.scratchpad_bytes;
+    j["weights_resident"] = p.weights_resident;
+    j["joules_per_inference"] = optional_json(joules);
+    j["energy_basis"] = t.energy_basis;
+    j["error_vs_f32"] = nullptr;
+    j["assumed"] = figures_json(*m.chip, true);
+    j["fitted"] = figures_json(*m.chip, false);
+    j["notes"] = m.notes;
+    print(json_text(j));
+    return 0;
+  }
+  Table table({"modelled on " + o.session.device, ""});
+  table.row({"latency of one request", seconds_text(latency_ms * 1e-3) + "  (chip " + seconds_text(t.total_ns * 1e-9) + ", host " + seconds_text(t.request_ns * 1e-9) +
+                                           ", copies " + seconds_text(t.copy_ns * 1e-9) + ")"});
+  table.row({"throughput of a chip", shortest(m.throughput_per_s()) + " /s  (" + std::to_string(m.streams) + " streams of batch " + std::to_string(m.batch) + ", requests overlapping)"});
+  table.row({"limiter", t.limiter});
+  table.row({"busy", engines_text(m)});
+  table.row({"of the cores' peak", fixed(100 * m.utilisation, 1) + " %  (matrix products, requests overlapping)"});
+  table.row({"memory", bytes_text(m.memory_bytes) + " of " + bytes_text(m.capacity_bytes) + (p.weights_resident ? ", weights stay on chip" : "")});
+  table.row({"load of the weights", seconds_text(t.weight_load_ns * 1e-9)});
+  table.row({"energy", joules ? shortest(*joules) + " J an inference  (" + t.energy_basis + ")" : "not known: " + t.energy_basis});
+  table.row({"cores, precision", std::to_string(p.cores) + " of " + std::to_string(m.chip->cores) + ", " + std::string(info(p.precision).name)});
+  table.row({"figures of the chip", figures_text(*m.chip)});
+  print(table.text());
+  return 0;
 }
 
 int bench(const Options& o) {
-  auto start = Clock::now();
+  if (const auto chip = inspect::chip_of_device(o.session.device)) return bench_chip(o, *chip);
+  refuse_weigh(o.weigh, o.session.device);
+  const auto start = Clock::now();
   const auto session = runtime::Session::load(o.session.model, o.session.options());
   const double load_ms = ms_since(start);
   const std::vector<HostValues> sets = input_sets(*session, o.inputs);
-
-  start = Clock::now();
-  HostValues answer = session->run(sets[0]);
-  const double first_ms = ms_since(start);
-  for (size_t i = 1; i < sets.size(); ++i) session->run(sets[i]);  // another shape compiles anew: not timed
-
-  // Whole rounds over the sets, so that each weighs the same.
-  std::vector<double> times_ms, last_set_ms;
   Progress progress("bench");
-  const auto begin = Clock::now();
-  do {
-    for (const HostValues& inputs : sets) {
-      start = Clock::now();
-      answer = session->run(inputs);
-      times_ms.push_back(ms_since(start));
-      progress.update(ms_since(begin) / 1e3, o.seconds);
-    }
-    last_set_ms.push_back(times_ms.back());
-  } while (ms_since(begin) < o.seconds * 1e3);
+  const Measured m = measure(*session, sets, o.seconds, [&](double s) { progress.update(s, o.seconds); });
   note_fallbacks(*session);
-  if (!o.output.empty()) write_outputs(o.output, session->outputs(), answer);
+  if (!o.output.empty()) write_outputs(o.output, session->outputs(), m.answer);
 
-  std::vector<double> sorted = times_ms;
-  std::sort(sorted.begin(), sorted.end());
-  const double mean = std::accumulate(sorted.begin(), sorted.end(), 0.0) / static_cast<double>(sorted.size());
-  std::sort(last_set_ms.begin(), last_set_ms.end());
-  const double last_ms = percentile(last_set_ms, 0.5);
+  const std::vector<double>& sorted = m.times_ms;
+  const double mean = m.mean_ms(), last_ms = percentile(m.last_set_ms, 0.5);
   const int threads = o.session.threads ? o.session.threads : device::find_device(o.session.device).info().cores;
   ordered_json j;
   j["model"] = o.session.model;
@@ -118,15 +130,14 @@ int bench(const Options& o) {
   j["iterations"] = sorted.size();
   j["input_sets"] = sets.size();
   j["load_ms"] = load_ms;
-  j["first_ms"] = first_ms;
-  const double rss_mb = peak_rss_mb();  // before the yardstick takes memory of its own
-  j["peak_rss_mb"] = rss_mb;
+  j["first_ms"] = m.first_ms;
+  j["peak_rss_mb"] = m.peak_rss_mb;  // before the yardstick takes memory of its own
   const kernels::Peak peak = kernels::measure_peak(threads);
-  const std::optional<double> limit = limit_ms(*session, sets.back(), answer, peak);
-  const double share = limit ? 100 * *limit / last_ms : 0;
+  const std::optional<Limit> limit = limit_of(*session, sets.back(), m.answer, peak);
+  const double share = limit ? 100 * limit->ms() / last_ms : 0;
   j["peak_flop_per_s"] = peak.flop_per_s;
   j["peak_bytes_per_s"] = peak.bytes_per_s;
-  j["limit_ms"] = limit ? ordered_json(*limit) : ordered_json(nullptr);
+  j["limit_ms"] = limit ? ordered_json(limit->ms()) : ordered_json(nullptr);
   j["percent_of_limit"] = limit ? ordered_json(share) : ordered_json(nullptr);
   if (o.format == Format::json) {
     print(json_text(j));
@@ -138,9 +149,9 @@ int bench(const Options& o) {
   table.row({"throughput", shortest(1e3 / mean) + " /s"});
   table.row({"iterations", std::to_string(sorted.size())});
   table.row({"load", seconds_text(load_ms / 1e3)});
-  table.row({"first run", seconds_text(first_ms / 1e3)});
-  table.row({"peak memory", bytes_text(rss_mb * 1e6)});
-  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(*limit / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) +
+  table.row({"first run", seconds_text(m.first_ms / 1e3)});
+  table.row({"peak memory", bytes_text(m.peak_rss_mb * 1e6)});
+  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(limit->ms() / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) +
                                                    " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
                                              : "not known: the graph does not tell its work"});
   table.row({"threads, precision", std::to_string(threads) + ", " + session->options().precision});
@@ -151,10 +162,11 @@ int bench(const Options& o) {
 }  // namespace
 
 void add_bench(CLI::App& app, Action& action) {
-  CLI::App* verb = app.add_subcommand("bench", "Measures latency, throughput, load time and memory");
+  CLI::App* verb = app.add_subcommand("bench", "Latency, throughput, load time and memory: measured here, or modelled for a chip");
   auto o = std::make_shared<Options>();
   add_session(*verb, o->session);
   add_inputs(*verb, o->inputs);
+  add_weigh(*verb, o->weigh);
   verb->add_option("--seconds", o->seconds, "How long to measure (default: 3)")->check(CLI::Range(0.0, 86400.0))->type_name("S");
   verb->add_option("--output", o->output, "Write the answer of the last timed iteration, to the last of the --input files")->type_name("FILE");
   add_format(*verb, o->format);
@@ -162,7 +174,9 @@ void add_bench(CLI::App& app, Action& action) {
       "Examples:\n"
       "  bascule bench model.onnx --shape input=1x3x224x224 --seconds 10\n"
       "  bascule bench model.onnx --input short.npz --input long.npz --format json\n"
-      "Each .npz is a whole set of inputs; iterations rotate over them.");
+      "  bascule bench model.onnx --device chip:trainium2 --shape batch=8,seq=128\n"
+      "Each .npz is a whole set of inputs; iterations rotate over them. On a modelled chip nothing runs, and the weights may be absent:\n"
+      "one request on one core in the vendor compiler's default precision, unless --cores, --precision.");
   verb->callback([&action, o] { action = [o] { return bench(*o); }; });
 }
 

@@ -29,6 +29,8 @@ void add_run(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
+void add_compare(CLI::App& app, Action& action);
+void add_profile(CLI::App& app, Action& action);
 void add_compile(CLI::App& app, Action& action);
 void add_conformance(CLI::App& app, Action& action);
 void add_chips(CLI::App& app, Action& action);

@@ -210,6 +210,17 @@ HostValue from_file(const std::string& path, const Port& port, const InputOption
   fail_usage("input file " + shown(path), ".npz, .npy, .pb, a picture, a sound, .txt, or a folder test_data_set_K", "another kind", "Convert it");
 }
 
+// NAME=16000: one element of the port's type, where no file has that name.
+std::optional<HostValue> literal(const std::string& text, const Port& port) {
+  if (!port.type.is_tensor() || !port.type.ranked || is_string(port.type.dtype) || is_regular_file(text)) return std::nullopt;
+  double x = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), x);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  Tensor t(port.type.dtype, std::vector<int64_t>(port.type.rank(), 1));
+  store_double(port.type.dtype, t.mutable_data(), 0, x);
+  return t;
+}
+
 // --- Generated values ----------------------------------------------------------------------------------------------------------------
 
 // A string of bits from a seed and a name, so that adding an input leaves the others' values alone.
@@ -259,7 +270,7 @@ std::vector<int64_t> parse_dims(std::string_view s, const std::string& where) {
 
 void add_inputs(CLI::App& verb, InputOptions& o) {
   verb.add_option("--input", o.files,
-                  "Inputs: x.npz, or [NAME=]FILE with .npy, .pb, a picture, a sound, .txt (its bytes), or a folder test_data_set_K")
+                  "Inputs: x.npz, or [NAME=]FILE with .npy, .pb, a picture, a sound, .txt (its bytes), NAME=16000, or a folder test_data_set_K")
       ->type_name("FILE")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -298,7 +309,7 @@ Shapes parse_shapes(const std::vector<std::string>& texts, const std::vector<Por
   return out;
 }
 
-HostValues make_inputs(const std::vector<Port>& ports, const InputOptions& o, const std::vector<std::string>& files) {
+std::vector<std::optional<HostValue>> read_inputs(const std::vector<Port>& ports, const InputOptions& o, const std::vector<std::string>& files) {
   std::vector<std::optional<HostValue>> values(ports.size());
   std::vector<std::pair<std::optional<size_t>, std::string>> singles;  // port if named, and the file
   for (const std::string& given : files) {
@@ -341,8 +352,14 @@ HostValues make_inputs(const std::vector<Port>& ports, const InputOptions& o, co
         }
       if (open != 1) fail_usage("input file " + shown(path), "the name of its input (--input NAME=FILE), one of " + port_list(ports), "none", "");
     }
-    values[*port] = from_file(path, ports[*port], o);
+    auto number = named ? literal(path, ports[*port]) : std::nullopt;
+    values[*port] = number ? std::move(*number) : from_file(path, ports[*port], o);
   }
+  return values;
+}
+
+HostValues make_inputs(const std::vector<Port>& ports, const InputOptions& o, const std::vector<std::string>& files) {
+  std::vector<std::optional<HostValue>> values = read_inputs(ports, o, files);
 
   // Symbols: from --shape, then from the values given; what is left is 1.
   const Shapes shapes = parse_shapes(o.shapes, ports);

@@ -1,6 +1,7 @@
 // cli/inputs.h — a model's inputs: from arrays, protobuf messages, pictures, sounds and text files, or made from the model's types.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,7 @@
 namespace bascule::cli {
 
 struct InputOptions {
-  std::vector<std::string> files;   // [NAME=]FILE or a folder test_data_set_K
+  std::vector<std::string> files;   // [NAME=]FILE, NAME=NUMBER or a folder test_data_set_K
   std::vector<std::string> shapes;  // NAME=1x128, or SYMBOL=4
   uint64_t seed = 1;
   // Pictures: value = (pixel * scale - mean[c]) / std[c] for a float input; an 8-bit input takes the pixels.
@@ -29,6 +30,9 @@ struct Shapes {
   Bindings symbols;
 };
 Shapes parse_shapes(const std::vector<std::string>& texts, const std::vector<runtime::Port>& ports);
+
+// What `files` give, by port: [NAME=]FILE, NAME=NUMBER for an input of one element, an .npz, a folder.
+std::vector<std::optional<HostValue>> read_inputs(const std::vector<runtime::Port>& ports, const InputOptions& options, const std::vector<std::string>& files);
 
 // One value for each port, in order: from `files` where they name it, generated otherwise (floats uniform in [-1, 1) from the seed,
 // integers 1, bools true, strings "a"; sequences empty, optionals absent). A symbolic dimension that neither a file nor --shape binds is 1,

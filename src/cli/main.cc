@@ -19,6 +19,7 @@ int run(int argc, char** argv) {
       "  bascule inspect model.onnx\n"
       "  bascule run model.onnx --input x.npz --output y.npz\n"
       "  bascule bench model.onnx --shape input=1x3x224x224\n"
+      "  bascule compare model.onnx --on all --batch 8\n"
       "Exit codes: 0 ok, 1 mismatch, 2 usage, 3 unsupported, 4 device, 5 out of memory or time, 6 bad file, 70 a bug of ours");
   Action action;
   add_run(app, action);
@@ -26,6 +27,8 @@ int run(int argc, char** argv) {
   add_inspect(app, action);
   add_check(app, action);
   add_compile(app, action);
+  add_compare(app, action);
+  add_profile(app, action);
   add_conformance(app, action);
   add_chips(app, action);
   add_completion(app, action);

@@ -11,14 +11,19 @@ runtime::Options SessionOptions::options() const {
   return {.device = device, .threads = threads, .precision = precision, .memory_limit_bytes = limits.memory_bytes(), .time_limit_s = limits.time_s()};
 }
 
+void add_precision(CLI::App& verb, std::string& precision) {
+  verb.add_option("--precision", precision, "f32, bf16, f16 ...: what products may be rounded to (default: f32 on cpu, on a chip its compiler's own)")
+      ->check([](const std::string& text) { return dtype_from_name(text) ? "" : "'" + text + "' is no element type; f32, bf16 and f16 are"; })
+      ->type_name("TYPE");
+}
+
 void add_session(CLI::App& verb, SessionOptions& o) {
   verb.add_option("MODEL", o.model, "An ONNX model or StableHLO text (.mlir)")->required();
-  verb.add_option("--device", o.device, "Device that runs it (default: cpu)")->type_name("NAME");
+  verb.add_option("--device", o.device, "cpu (default), reference, or a modelled chip: chip:trainium2 (see bascule chips)")->type_name("NAME");
   verb.add_option("--threads", o.threads, "Threads (default: all that the process may use); the answer is the same for any number")
       ->check(CLI::Range(0, 4096))
       ->type_name("N");
-  verb.add_option("--precision", o.precision, "f32, bf16, f16 ...: what products may be rounded to (default: f32 on cpu, on a chip its compiler's own)")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  add_precision(verb, o.precision);
   add_limits(verb, o.limits);
 }
 

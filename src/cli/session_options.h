@@ -14,6 +14,7 @@ struct SessionOptions {
   Limits limits;
   runtime::Options options() const;
 };
+void add_precision(CLI::App& verb, std::string& precision);
 void add_session(CLI::App& verb, SessionOptions& o);
 
 // Says on stderr what ran otherwise than asked, one line per operator and reason.
