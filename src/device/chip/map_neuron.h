@@ -162,6 +162,7 @@ class Mapper {
   void small_like(const Source& out, loops::Op fn, const Source& in, double scale, double immediate);
   void gather(const Step& s);
   void move(const Step& s);
+  bool move_turned(const Piece& p, int32_t to);
 
   void fill_result(const Step& s, double value);
   void fill_main(int32_t main, int64_t total, double value);

@@ -1,5 +1,6 @@
 // device/chip/map_neuron_moves.cc — gathers by index and copies of boxes: DMA.
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
@@ -121,19 +122,55 @@ void Mapper::gather(const Step& s) {
   }
 }
 
+// A box whose elements lie side by side along another axis than in the result, element by element if moved by DMA: its values in the scratchpad with the
+// fast axis on partitions, so that rows of the result leave in one piece. False: not of that kind, or no room.
+bool Mapper::move_turned(const Piece& p, int32_t to) {
+  const int32_t from = item_of(p.from.value);
+  const auto &in = p.from.layout.strides, &out = p.to.strides;
+  size_t fast = p.extents.size(), wanted = fast;
+  for (size_t a = 0; a < p.extents.size(); ++a) {
+    if (p.extents[a] < 16) continue;
+    if (in[a] == 1) fast = a;
+    if (out[a] == 1) wanted = a;
+  }
+  if (fast == p.extents.size() || wanted == p.extents.size() || fast == wanted || item(from).weight) return false;
+  int64_t extent = 0;  // of the fast axis in the source: the step of all others
+  for (size_t a = 0; a < p.extents.size(); ++a)
+    if (a != fast && p.extents[a] > 1) extent = std::gcd(extent, in[a]);
+  const int64_t total = item(from).total, q0 = extent > 0 ? p.from.layout.offset % extent : 0;
+  const Placement lying{1, extent};
+  const DType type = item(from).dtype;
+  if (extent <= 1 || !fits(lying, total) || q0 + p.extents[fast] > extent || type != emit_.buffer(to).dtype || place_bytes(total, lying, type) > capacity_ / 3) return false;
+  const Place at = hold(from, lying, type);
+  const int64_t width = pitch(at), block = at.outers * at.inners;
+  for (int64_t q = q0; q < q0 + p.extents[fast];) {
+    const int64_t rows = std::min(partitions_ - q % partitions_, q0 + p.extents[fast] - q);
+    Pattern i, o;
+    i.buffer = at.buffer;
+    i.offset = q % partitions_ * width + q / partitions_ * block + p.from.layout.offset / extent;
+    o.buffer = to;
+    o.offset = p.to.offset + (q - q0) * out[fast];
+    i.add(rows, width), o.add(rows, out[fast]);
+    for (size_t a = 0; a < p.extents.size(); ++a)
+      if (a != fast) i.add(p.extents[a], p.extents[a] > 1 ? in[a] / extent : 0), o.add(p.extents[a], out[a]);
+    transfer(o, i, kStores);
+    q += rows;
+  }
+  return true;
+}
+
 // Boxes through main memory.
 void Mapper::move(const Step& s) {
   const int32_t out = item_of(s.result);
   const bool output = item(out).output;
-  std::vector<int32_t> from;
-  for (const Piece& p : s.pieces) from.push_back(in_main(item_of(p.from.value)));
   const int32_t to = emit_.main(item(out).name, output ? Buffer::output : Buffer::activation, item(out).dtype, item(out).total, output ? item(out).value : kNoValue);
   item(out).main = to;
   if (s.fill) fill_main(to, item(out).total, *s.fill);
   for (size_t k = 0; k < s.pieces.size(); ++k) {
     const Piece& p = s.pieces[k];
+    if (move_turned(p, to)) continue;
     Pattern in, o;
-    in.buffer = from[k];
+    in.buffer = in_main(item_of(p.from.value));
     in.offset = p.from.layout.offset;
     o.buffer = to;
     o.offset = p.to.offset;

@@ -184,7 +184,7 @@ void Mapper::fill_place(int32_t item_index, Placement p, DType dtype, const Plac
       return convert(from.placement, from.place, p, at, total);
     }
     // rows whose elements are contiguous are loaded, then turned
-    const bool turned = p.inner == 1 && p.extent > 1 && p.extent < total && total >= 2048 && chip_.matrix.rate(WorkClass::matmul, false, Width::wide).has_value();
+    const bool turned = p.inner == 1 && p.extent > 1 && p.extent < total && total >= 2048;
     const Placement lying{p.extent, total / std::max<int64_t>(p.extent, 1)};
     const bool cast = own != dtype;
     Placement via = p;
