@@ -27,6 +27,8 @@ struct Setting {
   std::string source;
 };
 
+std::string_view text_of(const MappedFile& file) { return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}; }
+
 std::string missing(const char* meaning) { return std::string("this key (") + meaning + ")"; }
 
 std::string found_text(const TomlValue& v) {
@@ -135,7 +137,7 @@ void Reader::load_included(const Setting& s, const std::string& file) {
   if (open_.size() >= kMostIncludes)
     fail_file(where, fmt::format("at most {} files that include each other", kMostIncludes), chain + escaped(*name),
               "Include the first file directly");
-  load(read_file(*path, kTomlMostBytes), *path, true);
+  load(text_of(*MappedFile::open(*path)), *path, true);
 }
 
 // Gives each number of one file its source in that file. What it took over keeps its own, behind the source of "include" if there is one.
@@ -471,6 +473,6 @@ Chip Reader::read(std::string_view text, const std::string& file) {
 
 Chip parse_chip(std::string_view toml, const std::string& file) { return Reader().read(toml, file); }
 
-Chip read_chip(const std::string& path) { return parse_chip(read_file(path, kTomlMostBytes), path); }
+Chip read_chip(const std::string& path) { return parse_chip(text_of(*MappedFile::open(path)), path); }
 
 }  // namespace bascule::device::chip
