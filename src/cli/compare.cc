@@ -12,6 +12,7 @@
 #include "cli/values.h"
 #include "cli/weigh.h"
 #include "inspect/compare.h"
+#include "runtime/compare.h"
 
 namespace bascule::cli {
 namespace {
@@ -26,6 +27,7 @@ struct Options {
   Limits limits;
   double seconds = 1;
   int threads = 0;
+  bool accuracy = false;
   Format format = Format::table;
 };
 
@@ -59,7 +61,8 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 // The model spread over two, four ... chips of an instance when it does not fit one.
 std::vector<Offer> offers_of(const inspect::ChipModel& model, const inspect::Sizes& sizes, inspect::Placement placement) {
   const auto& chip = device::chip::find_chip(placement.chip);
-  int64_t most = 1;
+  constexpr int64_t kMostLinked = 16;  // of chips that no instance groups
+  int64_t most = chip.instances.empty() && chip.link ? std::min(chip.link->chips, kMostLinked) : 1;
   for (const auto& i : chip.instances) most = std::max(most, i.chips);
   const int64_t batch = sizes.batch.value_or(1);
   for (;; placement.chips *= 2) {
@@ -120,6 +123,53 @@ Offer cpu_offer(const Options& o, const inspect::Sizes& sizes, int64_t absent_pa
   return out;
 }
 
+// The model's answers on this machine in f32, and how far a chip's arithmetic is from them.
+class Accuracy {
+ public:
+  explicit Accuracy(const Options& o) : options_(o) {
+    const auto session = load("cpu", "");
+    InputOptions inputs = o.inputs;
+    if (const auto symbol = inspect::batch_symbol(session->inputs()); o.weigh.batch && !symbol.empty()) inputs.shapes.push_back(symbol + "=" + std::to_string(o.weigh.batch));
+    inputs_ = make_inputs(session->inputs(), inputs, inputs.files);
+    want_ = session->run(inputs_);
+  }
+  // max|got - want| / max|want| of the worst output.
+  double error_on(const std::string& chip) const {
+    const HostValues got = load("chip:" + chip, options_.precision)->run(inputs_);
+    double worst = 0;
+    for (size_t i = 0; i < want_.size(); ++i) worst = std::max(worst, runtime::compare(got[i], want_[i], runtime::Tolerance::relative(0)).error);
+    return worst;
+  }
+
+ private:
+  std::shared_ptr<runtime::Session> load(const std::string& device, const std::string& precision) const {
+    runtime::Options options{.device = device, .threads = options_.threads, .precision = precision, .memory_limit_bytes = options_.limits.memory_bytes(), .time_limit_s = options_.limits.time_s()};
+    return runtime::Session::load(options_.model, options);
+  }
+  const Options& options_;
+  HostValues inputs_, want_;
+};
+
+void add_accuracy(const Options& o, int64_t absent_parameters, std::vector<Offer>& rows, Progress& progress, double done, double total) {
+  if (absent_parameters)
+    fail_usage("--accuracy", "a model with its weights", std::to_string(absent_parameters) + " parameters are absent", "Put the weights file beside the model, or leave --accuracy out");
+  const Accuracy accuracy(o);
+  std::map<std::string, std::optional<double>> errors;
+  for (Offer& row : rows) {
+    if (row.basis != "modelled" || !row.reason.empty()) continue;
+    if (!errors.contains(row.chip)) {
+      progress.update(done++, total, row.chip);
+      try {
+        errors[row.chip] = accuracy.error_on(row.chip);
+      } catch (const Error& e) {
+        errors[row.chip] = std::nullopt;
+        note("no error against f32 for " + row.chip + ": " + safe(first_line(e.what()), 300));
+      }
+    }
+    row.error_vs_f32 = errors[row.chip];
+  }
+}
+
 ordered_json row_json(const Offer& o) {
   const auto text_or_null = [](const std::string& s) { return s.empty() ? ordered_json(nullptr) : ordered_json(s); };
   ordered_json j;
@@ -136,7 +186,7 @@ ordered_json row_json(const Offer& o) {
   j["fits"] = o.fits ? ordered_json(*o.fits) : ordered_json(nullptr);
   j["limiter"] = text_or_null(o.limiter);
   j["interval"] = nullptr;
-  j["error_vs_f32"] = nullptr;
+  j["error_vs_f32"] = optional_json(o.error_vs_f32);
   j["precision"] = text_or_null(o.precision);
   j["utilisation"] = optional_json(o.utilisation);
   j["memory_bytes"] = o.memory_bytes;
@@ -162,7 +212,7 @@ std::string three(const std::optional<double>& x) {
 }
 
 void print_table(const std::vector<Offer>& rows) {
-  Table table({"chip", "instance", "price", "cores", "type", "latency ms", "per s", "USD / million", "mJ each", "of peak %", "memory", "limiter", "basis"});
+  Table table({"chip", "instance", "price", "cores", "type", "latency ms", "per s", "USD / million", "mJ each", "of peak %", "memory", "limiter", "basis", "error"});
   std::string refused;
   std::map<std::string, std::string> unpriced;
   bool any_assumed = false;
@@ -177,7 +227,8 @@ void print_table(const std::vector<Offer>& rows) {
     table.row({o.chip, o.instance + (o.chips > 1 ? " (" + std::to_string(o.chips) + " chips)" : ""), o.price_kind + (assumed ? " *" : ""), std::to_string(o.cores_used), o.precision,
                three(o.latency_ms), three(o.throughput_per_s), three(o.usd_per_million),
                three(o.joules_per_inference ? std::optional(*o.joules_per_inference * 1e3) : std::nullopt),
-               three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt), bytes_text(o.memory_bytes), o.limiter, o.basis});
+               three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt), bytes_text(o.memory_bytes), o.limiter, o.basis,
+               o.error_vs_f32 ? fixed(*o.error_vs_f32, 5) : ""});
   }
   if (!table.empty()) print(table.text());
   if (any_assumed) print("* a price without a published source\n");
@@ -194,7 +245,7 @@ int compare(const Options& o) {
   const auto model = inspect::ChipModel::load(o.model);
   const inspect::Sizes sizes = sizes_of(*model, o.inputs, o.weigh);
   const auto count = static_cast<double>(w.chips.size());
-  const double total = count + (w.cpu ? 1 : 0);
+  const double total = count * (o.accuracy ? 2 : 1) + (w.cpu ? 1 : 0);
   Progress progress("compare");
   std::vector<Offer> rows;
   if (w.cpu) rows.push_back(cpu_offer(o, sizes, model->absent_parameters(), progress, 0, total));
@@ -211,6 +262,7 @@ int compare(const Options& o) {
   parallel_for(static_cast<int64_t>(w.chips.size()) - 1, [&](int64_t i) { weigh_on(i + 1); });
   for (auto& list : of_chips)
     for (Offer& offer : list) rows.push_back(std::move(offer));
+  if (o.accuracy) add_accuracy(o, model->absent_parameters(), rows, progress, done, total);
   inspect::sort_by_cost(rows);
   std::set<std::string> notes;
   for (const Offer& row : rows)
@@ -236,6 +288,7 @@ void add_compare(CLI::App& app, Action& action) {
   add_weigh(*verb, o->weigh);
   add_precision(*verb, o->precision);
   add_inputs(*verb, o->inputs);
+  verb->add_flag("--accuracy", o->accuracy, "Also run the model in each chip's arithmetic, against f32 (slow; needs the weights)");
   verb->add_option("--seconds", o->seconds, "How long to measure the cpu (default: 1)")->check(CLI::Range(0.0, 86400.0))->type_name("S");
   verb->add_option("--threads", o->threads, "Threads of the cpu (default: all that the process may use)")->check(CLI::Range(0, 4096))->type_name("N");
   add_format(*verb, o->format);

@@ -1,4 +1,8 @@
 // cli/profile.cc — `bascule profile`: where the time of a modelled run goes, by source operator, engine and step; a trace for Perfetto.
+#include <algorithm>
+#include <map>
+#include <tuple>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/cli.h"
@@ -55,6 +59,49 @@ ordered_json profile_json(const Options& o, const inspect::Modelled& m) {
   return j;
 }
 
+// By operator of the source: "MatMul 97".
+std::string kinds_text(const std::vector<inspect::SourceTime>& sources, double whole_ns) {
+  std::map<std::string, std::pair<int64_t, double>> kinds;
+  for (const auto& s : sources) {
+    auto& [count, ns] = kinds[s.source.empty() ? "(no operator)" : s.source.substr(0, s.source.find(' '))];
+    ++count;
+    ns += s.ns;
+  }
+  std::vector<std::pair<std::string, std::pair<int64_t, double>>> sorted(kinds.begin(), kinds.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.second > b.second.second; });
+  Table table({"kind", "count", "time", "%"});
+  for (const auto& [kind, of] : sorted) table.row({safe(kind), std::to_string(of.first), seconds_text(of.second * 1e-9), fixed(100 * of.second / whole_ns, 1)});
+  return table.text();
+}
+
+// Steps that are the same in work and choice are one row.
+std::string steps_text(const inspect::Modelled& m, int rows) {
+  struct Same {
+    inspect::StepPoint sum;
+    int64_t count = 0;
+    double achieved = 0;  // weighted by time
+  };
+  std::map<std::tuple<std::string, std::string, double, double>, Same> groups;
+  for (const auto& s : inspect::roofline(m)) {
+    const auto& step = m.program->steps[static_cast<size_t>(s.step)];
+    Same& g = groups[{step.name, step.host.empty() ? step.choice : "on the host: " + step.host, s.flops, s.bytes}];
+    g.sum = {s.step, g.sum.ns + s.ns, s.flops, s.bytes, s.roof_flop_per_s, std::nullopt};
+    g.achieved += s.achieved.value_or(0) * s.ns;
+    ++g.count;
+  }
+  std::vector<std::pair<std::string, Same>> sorted;
+  for (const auto& [key, g] : groups) sorted.emplace_back(std::get<1>(key), g);
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.sum.ns > b.second.sum.ns; });
+  Table table({"step", "count", "time", "FLOPs each", "bytes each", "FLOP/byte", "% of roof", "choice"});
+  for (size_t i = 0; i < sorted.size() && i < static_cast<size_t>(rows); ++i) {
+    const auto& [choice, g] = sorted[i];
+    const auto& s = g.sum;
+    table.row({safe(m.program->steps[static_cast<size_t>(s.step)].name, 50), std::to_string(g.count), seconds_text(s.ns * 1e-9), count_text(s.flops), bytes_text(s.bytes),
+               s.bytes > 0 ? fixed(s.flops / s.bytes, 1) : "", s.ns > 0 && g.achieved > 0 ? fixed(100 * g.achieved / s.ns, 1) : "", safe(choice, 70)});
+  }
+  return table.text();
+}
+
 void print_tables(const Options& o, const inspect::Modelled& m) {
   const auto& t = *m.timing;
   const double whole = t.total_ns > 0 ? t.total_ns : 1;
@@ -69,10 +116,12 @@ void print_tables(const Options& o, const inspect::Modelled& m) {
   head.row({"critical path", path});
   print(head.text() + "\n");
 
+  const std::vector<inspect::SourceTime> by_source = inspect::times_by_source(m);
+  print(kinds_text(by_source, whole) + "\n");
   Table sources({"source operator", "time", "%", ""});
   double rest_ns = 0;
   int shown = 0, hidden = 0;
-  for (const auto& s : inspect::times_by_source(m)) {
+  for (const auto& s : by_source) {
     if (shown < o.rows) {
       sources.row({s.source.empty() ? "(no operator)" : safe(s.source), seconds_text(s.ns * 1e-9), percent(s.ns), s.shared ? "apportioned by work" : ""});
       ++shown;
@@ -84,17 +133,7 @@ void print_tables(const Options& o, const inspect::Modelled& m) {
   if (hidden) sources.row({std::to_string(hidden) + " others", seconds_text(rest_ns * 1e-9), percent(rest_ns), ""});
   sources.row({"all", seconds_text(t.total_ns * 1e-9), percent(t.total_ns), ""});
   print(sources.text() + "\n");
-
-  std::vector<inspect::StepPoint> steps = inspect::roofline(m);
-  std::stable_sort(steps.begin(), steps.end(), [](const auto& a, const auto& b) { return a.ns > b.ns; });
-  Table roof({"step", "time", "FLOPs", "bytes", "FLOP/byte", "% of roof", "choice"});
-  for (size_t i = 0; i < steps.size() && i < static_cast<size_t>(o.rows); ++i) {
-    const auto& s = steps[i];
-    const auto& step = m.program->steps[static_cast<size_t>(s.step)];
-    roof.row({safe(step.name, 50), seconds_text(s.ns * 1e-9), count_text(s.flops), bytes_text(s.bytes), s.bytes > 0 ? fixed(s.flops / s.bytes, 1) : "",
-              s.achieved ? fixed(100 * *s.achieved, 1) : "", safe(step.host.empty() ? step.choice : "on the host: " + step.host, 70)});
-  }
-  print(roof.text());
+  print(steps_text(m, o.rows));
 }
 
 int profile(const Options& o) {

@@ -13,7 +13,7 @@ struct Offer {
   int64_t chips = 1;       // of the instance; all of them serve, side by side
   int64_t cores_used = 0;  // of one request
   int64_t batch = 1;
-  std::optional<double> latency_ms, throughput_per_s, usd_per_million, joules_per_inference, utilisation;
+  std::optional<double> latency_ms, throughput_per_s, usd_per_million, joules_per_inference, utilisation, error_vs_f32;
   std::optional<bool> fits;
   double memory_bytes = 0, capacity_bytes = 0;
   std::string limiter;
