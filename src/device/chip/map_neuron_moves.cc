@@ -60,7 +60,7 @@ void Mapper::gather(const Step& s) {
     shape.inners = w.inner1;
   }
   const std::vector<int> rs = axes_of(n, 'R'), ps = axes_of(n, 'P');
-  const int64_t table_rows = row_stride > 0 ? (n.operands[2].total - n.operands[2].offset + row_stride - 1) / row_stride : 1;
+  const int64_t table_rows = s.table_rows;
   const Expression x = expression(s);
   std::vector<int> row_axes;
   for (const Box& tile : row_boxes(n, 0, shape, n.all(), ps, part)) {

@@ -174,7 +174,11 @@ void Mapper::region(const Step& s) {
       const Operand& o = placed.operands[k];
       const Item& it = item(o.item);
       for (size_t a = 0; a < placed.extents.size(); ++a)
-        if (placed.extents[a] > 1 && static_cast<int>(a) != part && o.digits[a].level == Level::part && o.digits[a].step % partitions_ != 0 && placed.tags[a] == 'R') good = false;
+        if (placed.extents[a] > 1 && static_cast<int>(a) != part && o.digits[a].level == Level::part && o.digits[a].step % partitions_ != 0) {
+          // blocks of rows that begin elsewhere on the partitions: only where an engine may begin
+          const int64_t rows = part < 0 ? 1 : placed.extents[static_cast<size_t>(part)], step = rows <= partitions_ / 4 ? partitions_ / 4 : rows <= partitions_ / 2 ? partitions_ / 2 : partitions_;
+          if (placed.tags[a] == 'R' || o.digits[a].step % step != 0) good = false;
+        }
       if (k == 0) continue;
       bool here = it.weight;
       for (const Held& h : it.local) here = here || (h.placement == o.placement);

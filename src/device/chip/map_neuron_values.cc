@@ -287,7 +287,16 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   n.operands[0].placement = from_placement;
   n.operands[1].placement = p;
   for (Operand& o : n.operands) o.total = total, o.strides = {1};
-  if (!n.refine()) {
+  // A block can be turned when the rows of each side are free on the other.
+  const auto turns = [&](int pa, int pb) {
+    return free_stride(n.operands[0].digits[static_cast<size_t>(pb)], from, partitions_) >= 0 &&
+           free_stride(n.operands[1].digits[static_cast<size_t>(pa)], at, partitions_) >= 0;
+  };
+  const auto by_blocks = [&] {
+    const int pa = n.part_axis(0), pb = n.part_axis(1);
+    return pa < 0 || pb < 0 || pa == pb || turns(pa, pb);
+  };
+  if (!n.refine() || !by_blocks()) {
     const int32_t dense = emit_.main("relayout", Buffer::scratch, emit_.buffer(from.buffer).dtype, total);
     store(from, from_placement, total, dense, false);
     load_dense(dense, total, p, at, kLoads);
@@ -355,7 +364,8 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
         const int row_axis = pa == pb ? part : -1;
         const Pattern in = pattern(a, from, tile, row_axis, free, pitch(from), partitions_, 0, rows);
         const Pattern out = pattern(b, at, tile, row_axis, free, pitch(at), partitions_, 0, rows);
-        if (in.offset / pitch(from) == out.offset / pitch(at) && pa == pb)
+        const int64_t first = in.offset / pitch(from), step = rows <= partitions_ / 4 ? partitions_ / 4 : rows <= partitions_ / 2 ? partitions_ / 2 : partitions_;
+        if (first == out.offset / pitch(at) && first % step == 0 && pa == pb)
           copy({out, type_out, false, false}, {in, type_in, false, false});
         else transfer(out, in, kLoads);
         i += rows;
