@@ -124,6 +124,7 @@ void TileMapper::find_uses() {
   last_use_.assign(graph_.values.size(), -1);
   matrix_weight_.assign(graph_.values.size(), false);
   host_reads_.assign(graph_.values.size(), false);
+  for (const Step& s : steps_) made_.insert(s.results.begin(), s.results.end());
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& s = steps_[i];
     const auto use = [&](Value v) {
@@ -138,11 +139,10 @@ void TileMapper::find_uses() {
     for (const Value v : s.results) use(v);
     host_.push_back(!refusal(chip_, graph_, s).empty());
     if (host_.back())
-      for (const int32_t n : s.nodes)
-        for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs) {
-          use(v);
-          if (v) host_reads_[static_cast<size_t>(v.id)] = true;
-        }
+      for (const Value v : host_operands(s)) {
+        use(v);
+        host_reads_[static_cast<size_t>(v.id)] = true;
+      }
     for (const View* v : {&s.lhs, &s.rhs})
       if (v->value) matrix_weight_[static_cast<size_t>(v->value.id)] = true;
   }
@@ -151,9 +151,29 @@ void TileMapper::find_uses() {
     if (last_use_[v] >= 0 && last_use_[v] < std::numeric_limits<int32_t>::max()) dies_[last_use_[v]].push_back(Value{static_cast<int32_t>(v)});
 }
 
+// What the host reads: operands of the step's nodes that other steps made, seen through the views between.
+std::vector<Value> TileMapper::host_operands(const Step& s) const {
+  std::vector<Value> all;
+  std::set<Value> seen;
+  for (const int32_t n : s.nodes)
+    for (const Value v : graph_.nodes[static_cast<size_t>(n)].outputs) seen.insert(v);
+  const auto add = [&](auto& self, Value v) -> void {
+    if (!v || !seen.insert(v).second) return;
+    const Node* p = graph_.producer(v);
+    if (!p || is_weight(graph_, v) || made_.contains(v)) {
+      if (graph_.type(v).is_tensor()) all.push_back(v);
+      return;
+    }
+    for (const Value x : p->inputs) self(self, x);
+  };
+  for (const int32_t n : s.nodes)
+    for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs) add(add, v);
+  return all;
+}
+
 DType TileMapper::stored_type(Value v) const {
   const DType t = graph_.type(v).dtype;
-  if (!is_float(t)) return t;
+  if (!is_float(t) || (t == DType::f64 && !chip_.matrix.passes.contains(t))) return t;  // f64: the host's
   const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
   const bool input = std::find(graph_.inputs.begin(), graph_.inputs.end(), v) != graph_.inputs.end();
   // Inputs arrive as activations are stored, or what is computed from them would differ from them: x == max(x) nowhere.

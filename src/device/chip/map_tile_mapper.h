@@ -4,6 +4,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +61,7 @@ class TileMapper {
  private:
   // ---- values (map_tile.cc)
   void find_uses();
+  std::vector<Value> host_operands(const Step& s) const;
   DType stored_type(Value v) const;  // of the main-memory buffer of a value
   int32_t home(Value v);             // its buffer; weights get theirs at first use
   Place place(const View& view);
@@ -149,6 +151,7 @@ class TileMapper {
   std::vector<bool> matrix_weight_;       // of values
   std::vector<bool> host_reads_;          // of values: the host sees main memory only
   std::vector<bool> host_;                // of steps
+  std::set<Value> made_;                  // results of steps
   std::map<int32_t, std::vector<Value>> dies_;  // after step
   std::vector<int32_t> fetched_;
   std::map<std::string, std::string, std::less<>> pinned_;

@@ -258,12 +258,7 @@ void TileMapper::map_host(const Step& s) {
     if (std::find(list.begin(), list.end(), b) == list.end()) list.push_back(b);
   };
   for (const Value v : s.results) add(out, home(v));
-  for (const int32_t n : s.nodes)
-    for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs)
-      if (v && graph_.type(v).is_tensor() && (home_[static_cast<size_t>(v.id)] >= 0 || is_weight(graph_, v))) {
-        const int32_t b = home(v);
-        if (std::find(out.begin(), out.end(), b) == out.end()) add(in, b);
-      }
+  for (const Value v : host_operands(s)) add(in, home(v));
   const int32_t queue = e_.host();
   const auto whole = [&](int32_t b) { return Emitter::strided(b, 0, {e_.buffer(b).elements()}, {1}); };
   std::erase_if(in, [&](int32_t b) { return e_.buffer(b).elements() == 0; });

@@ -401,9 +401,9 @@ void TileMapper::map_region(const Step& s) {
                         (is_float(red.dtype) && red.fold == Op::minimum && initial >= float_info(red.dtype).largest) ||
                         (red.fold == Op::bit_and && red.dtype == DType::i1 && initial != 0) ||
                         (is_int(red.dtype) && ((red.fold == Op::maximum && red.initial_integer == int_min(red.dtype)) || (red.fold == Op::minimum && red.initial_integer == int_max(red.dtype))));
-      if (none) continue;
       const Access a = Emitter::strided(folded[r].buffer, 0, {kept.elements()}, {1});
-      vector(Opcode::map, red.fold, WorkClass::arith, a, a, {}, {}, initial);
+      if (pieces.empty()) fill(a, initial);
+      else if (!none) vector(Opcode::map, red.fold, WorkClass::arith, a, a, {}, {}, initial);
     }
     std::vector<Place> after(places.size());
     for (size_t o = 0; o < places.size(); ++o) {

@@ -347,19 +347,26 @@ class Execution {
     const std::string at = where(program_, at_);
     if (i.step < 0 || program_.steps[static_cast<size_t>(i.step)].nodes.empty()) fail_device(at, "nodes to run on the host", "none", "This is a bug of the mapper");
     std::map<Value, HostValue> made;
-    const auto value = [&](Value v) -> HostValue {
+    const auto value = [&](auto& self, Value v) -> HostValue {
       if (!v) return HostValue::none();
       if (const auto found = made.find(v); found != made.end()) return found->second;
       if (const Tensor* t = graph_.constant(v)) return *t;
       const int32_t b = memories_.buffer_of(v);
       const auto dims = constants(graph_.type(v).dims);
+      if (const Node* view = graph_.producer(v); b < 0 && view && view->captures == 0 && view->outputs.size() == 1) {
+        // A reshape, transpose ... that other steps read in place: it belongs to none.
+        HostValues args;
+        for (const Value x : view->inputs) args.push_back(self(self, x));
+        EvalContext context;
+        return made[v] = evaluate(*view, args, {}, context)[0];
+      }
       if (b < 0 || !dims) fail_device(at, "a main-memory buffer for each value that the host reads", "none for '" + escaped(graph_.at(v).name) + "'", "This is a bug of the mapper");
       return memories_.read(b, graph_.type(v).dtype, *dims, at);
     };
     for (const int32_t n : program_.steps[static_cast<size_t>(i.step)].nodes) {
       const Node& node = graph_.nodes[static_cast<size_t>(n)];
       HostValues args;
-      for (const Value v : node.inputs) args.push_back(value(v));
+      for (const Value v : node.inputs) args.push_back(value(value, v));
       EvalContext context;
       HostValues results = evaluate(node, args, {}, context);
       for (size_t k = 0; k < results.size(); ++k) {
