@@ -34,6 +34,7 @@ TileMapper::Kernel TileMapper::best_kernel(double batch, double m, double n, dou
     if (c->read_bytes_per_cycle > 0) cache_per_ns = c->read_bytes_per_cycle * x.clock_hz * 1e-9;
     else if (c->bytes_per_s > 0) cache_per_ns = c->bytes_per_s * c->achieved / static_cast<double>(std::max<int64_t>(chip_.cores, 1)) * 1e-9;
   }
+  if (chip_.level == Level::roofline) return {0, 0, 1, 0, 2 * batch * m * n * k / cores_, 0, 0, 0};
   const double step_k = static_cast<double>(std::max<int64_t>(x.tile_k, 1));
   Kernel best;
   best.ns = std::numeric_limits<double>::infinity();
@@ -82,7 +83,7 @@ void TileMapper::end_kernel(double main_bytes, int64_t waves) {
   for (size_t k = kernel_begin_; k < code.size(); ++k)
     code[k].main_bytes = total > 0 ? main_bytes * compute_ns(code[k]) / total : main_bytes / static_cast<double>(code.size() - kernel_begin_);
   code[kernel_begin_].launches = 1;
-  if (chip_.machine == Machine::cached) code[kernel_begin_].waves = static_cast<int32_t>(waves);
+  if (chip_.machine == Machine::cached && chip_.level == Level::tile) code[kernel_begin_].waves = static_cast<int32_t>(waves);
 }
 
 }  // namespace bascule::device::chip
