@@ -76,6 +76,7 @@ struct MatrixEngine : Engine {
   int64_t max_moving = 0;                      // N of one instruction; 0: no limit
   double load_cycles_per_column = 0;           // of the stationary tile; overlaps the product before it
   double fill_cycles = 0;                      // added to a chain of products
+  double drain_passes = 0;                     // tile level: time in which the sums of an output tile leave the array, as passes of its rows
   double achieved = 1;                         // sustained share of the peak (clock and power limits): measured or fitted
   std::map<DType, double> passes;              // input type -> time relative to 1 pass per moving row; a type that is absent is unsupported
   int64_t tile_m = 0, tile_n = 0, tile_k = 0;  // cached machines: granularity of the output tile and of K; 0: rows, cols

@@ -136,7 +136,7 @@ int32_t Emitter::local(Role memory, std::string name, DType dtype, int64_t rows,
   b.spread = spread;
   // A linear memory holds the rows one after the other; in a partitioned one every partition gives row_bytes.
   const int64_t all = m->partitions > 1 ? b.row_bytes() : storage_bytes(dtype, rows * row_elements);
-  const int64_t bytes = (all + spread - 1) / spread;
+  const int64_t bytes = std::max<int64_t>((all + spread - 1) / spread, 1);
   const int64_t bank = m->banks > 1 ? capacity(memory) / m->banks : 0;
   return add(pool(memory, core), std::move(b), (bytes + 7) / 8 * 8, bank, true);
 }

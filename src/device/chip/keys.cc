@@ -85,6 +85,7 @@ const Field<MatrixEngine> kEngine[] = {
     {"max_moving", &MatrixEngine::max_moving, kCountOrNone, false, "N of one instruction; 0: no limit", true},
     {"load_cycles_per_column", &MatrixEngine::load_cycles_per_column, kCycles, false, "of the stationary tile; overlaps the product before it", true},
     {"fill_cycles", &MatrixEngine::fill_cycles, kCycles, false, "added to a chain of products", true},
+    {"drain_passes", &MatrixEngine::drain_passes, kCycles, false, "time in which the sums of an output tile leave the array, as passes of its rows (tile level)", true},
     {"achieved", &MatrixEngine::achieved, kShare, false, "sustained share of the peak (clock and power limits)", true},
     {"passes", &MatrixEngine::passes, kPassesRange, false,
      "a table by type: time of a product with such inputs, 1 = one moving row a step. A type that is absent, or 0, is unsupported; no table: bf16 = "

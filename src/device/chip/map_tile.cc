@@ -122,13 +122,16 @@ TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<S
 void TileMapper::find_uses() {
   home_.assign(graph_.values.size(), -1);
   last_use_.assign(graph_.values.size(), -1);
+  uses_.assign(graph_.values.size(), 0);
   matrix_weight_.assign(graph_.values.size(), false);
   host_reads_.assign(graph_.values.size(), false);
   for (const Step& s : steps_) made_.insert(s.results.begin(), s.results.end());
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& s = steps_[i];
     const auto use = [&](Value v) {
-      if (v) last_use_[static_cast<size_t>(v.id)] = static_cast<int32_t>(i);
+      if (!v) return;
+      last_use_[static_cast<size_t>(v.id)] = static_cast<int32_t>(i);
+      if (std::find(s.results.begin(), s.results.end(), v) == s.results.end()) ++uses_[static_cast<size_t>(v.id)];
     };
     use(s.lhs.value);
     use(s.rhs.value);
@@ -207,6 +210,14 @@ int32_t TileMapper::home(Value v) {
 Place TileMapper::place(Value v, const Layout& layout) { return {home(v), layout.offset, layout.strides}; }
 Place TileMapper::place(const View& view) { return view.value ? place(view.value, view.layout) : Place{}; }
 
+// Whether only the next step reads v, row by row: both are then one operator.
+bool TileMapper::feeds_rows(Value v) const {
+  const size_t next = at_ + 1;
+  if (next >= steps_.size() || steps_[next].kind != Step::rows || host_[next] || last_use_[static_cast<size_t>(v.id)] != static_cast<int32_t>(next)) return false;
+  const Step& made = steps_[at_];
+  return steps_[next].views[0].value == v && uses_[static_cast<size_t>(v.id)] == 1 && (made.kind == Step::contraction || made.kind == Step::region || made.kind == Step::rows);
+}
+
 // The buffer of a step's result: local where results stay on the cores and it is small enough, else in main memory.
 void TileMapper::make_result(Value v, bool made_by_host) {
   int32_t& h = home_[static_cast<size_t>(v.id)];
@@ -216,7 +227,7 @@ void TileMapper::make_result(Value v, bool made_by_host) {
   const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
   const DType type = stored_type(v);
   const std::string name = graph_.at(v).name.empty() ? "v" + std::to_string(v.id) : graph_.at(v).name;
-  if (staged_ && overlap_ && !output && !host_reads_[static_cast<size_t>(v.id)] && !made_by_host) {
+  if (staged_ && (overlap_ || feeds_rows(v)) && !output && !host_reads_[static_cast<size_t>(v.id)] && !made_by_host) {
     const int64_t bytes = storage_bytes(type, elements) / cores_, room = e_.capacity(Role::scratchpad);
     if (bytes <= room / 8 && resident_bytes_ + bytes <= room * 2 / 5) {
       h = e_.local(Role::scratchpad, name, type, 1, elements, 0, cores_);
@@ -254,6 +265,7 @@ std::string TileMapper::choice_of(const std::string& step_name) const {
 }
 
 void TileMapper::map_step(size_t index) {
+  at_ = index;
   const Step& s = steps_[index];
   const bool on_host = host_[index];
   StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = on_host ? refusal(chip_, graph_, s) : "", .nodes = s.nodes};
@@ -282,7 +294,8 @@ void TileMapper::map_step(size_t index) {
   drop_fetched();
   // The fixed cost of an operator stands on its first instruction.
   auto& code = e_.program().code;
-  if (kernel_begin_ < code.size() && code[kernel_begin_].launches == 0) code[kernel_begin_].launches = 1;
+  const bool joined = s.kind == Step::rows && !overlap_ && staged_ && e_.buffer(home(s.views[0].value)).memory != Role::main;  // one operator with the step before
+  if (kernel_begin_ < code.size() && code[kernel_begin_].launches == 0 && !joined) code[kernel_begin_].launches = 1;
 }
 
 Program TileMapper::run() {

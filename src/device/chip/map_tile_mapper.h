@@ -53,6 +53,9 @@ struct Product {
   bool accumulate = false;
 };
 
+// The class of work of a scalar operator on so many tensors.
+WorkClass work_class(loops::Op fn, int tensors);
+
 class TileMapper {
  public:
   TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options);
@@ -66,6 +69,7 @@ class TileMapper {
   int32_t home(Value v);             // its buffer; weights get theirs at first use
   Place place(const View& view);
   Place place(Value v, const Layout& layout);
+  bool feeds_rows(Value v) const;
   void make_result(Value v, bool made_by_host);
   void release_dead(size_t step);
   void map_step(size_t index);
@@ -105,9 +109,14 @@ class TileMapper {
   // ---- products (map_tile_matrix.cc)
   void product(Product p, double flops);
   double padded_flops(double batch, double m, double n, double k) const;  // of the busiest core
+  int64_t epilogue_pieces(const Step& s, int64_t elements) const;
   void map_contraction(const Step& s);
-  void contraction_direct(const Step& s);
   void map_convolution(const Step& s);
+
+  // ---- attention (map_tile_attention.cc)
+  struct Attention;
+  void attention_product(const Attention& a, const Box& box, const Place& x, const Place& y, bool scores, const Place& out);
+  void attention_mask(const Attention& a, const Box& score_box, const Place& scores);
   void map_attention(const Step& s);
 
   // ---- costs of direct steps (map_tile_direct.cc)
@@ -147,7 +156,8 @@ class TileMapper {
   int32_t cores_ = 1;  // that share each instruction
   DType precision_ = DType::bf16, store_ = DType::f32;
   double local_limit_ = 0;
-  std::vector<int32_t> home_, last_use_;  // of values
+  size_t at_ = 0;                                // the step being mapped
+  std::vector<int32_t> home_, last_use_, uses_;  // of values
   std::vector<bool> matrix_weight_;       // of values
   std::vector<bool> host_reads_;          // of values: the host sees main memory only
   std::vector<bool> host_;                // of steps

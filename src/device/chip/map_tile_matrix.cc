@@ -78,12 +78,13 @@ void TileMapper::product(Product p, double flops) {
   e_.emit(i);
 }
 
-// Passes of rows x cols over the arrays of all cores, each at least as long as loading its stationary tile; m in eights.
+// Passes of rows x cols over the arrays of all cores, each at least as long as loading its stationary tile, and the drain of each output tile; m in
+// eights.
 double TileMapper::padded_flops(double batch, double m, double n, double k) const {
   const MatrixEngine& x = chip_.matrix;
   const double rows = static_cast<double>(x.rows), cols = static_cast<double>(x.cols), units = static_cast<double>(x.units);
   const double eights = std::ceil(m / 8), load = x.load_cycles_per_column * cols * x.moving_rows_per_cycle;
-  const double passes = batch * std::ceil(k / rows) * std::ceil(n / cols), arrays = units * cores_;
+  const double passes = batch * (std::ceil(k / rows) + x.drain_passes) * std::ceil(n / cols), arrays = units * cores_;
   double moved;  // rows through the busiest array
   if (passes >= arrays) {
     moved = std::ceil(passes / arrays) * std::max(eights * 8, load);
@@ -116,6 +117,19 @@ int64_t number_of(const std::string& choice, const std::string& key) {
 }
 
 }  // namespace
+
+// Into how many pieces a product is cut: each costs a fill of the array, and all but the last piece's epilogue hide behind products.
+int64_t TileMapper::epilogue_pieces(const Step& s, int64_t elements) const {
+  double cycles = 0;
+  for (const Epilogue& e : s.epilogue) {
+    const auto [engine, work] = engines_[static_cast<size_t>(work_class(e.fn, 2))];
+    if (engine < 0) continue;
+    const Engine& x = chip_.engines[static_cast<size_t>(engine)];
+    if (const auto rate = x.rate(work, false, Width::wide)) cycles += rate->cycles_per_element * static_cast<double>(elements) / static_cast<double>(x.lanes * cores_) / x.clock_hz;
+  }
+  const double fill = std::max(chip_.matrix.fill_cycles, 16.0) / chip_.matrix.clock_hz;
+  return std::clamp<int64_t>(static_cast<int64_t>(cycles / (4 * fill)), 1, 4);
+}
 
 void TileMapper::map_contraction(const Step& s) {
   const size_t B = s.batch.size(), M = s.m.size(), N = s.n.size(), K = s.k.size();
@@ -248,48 +262,64 @@ void TileMapper::map_contraction(const Step& s) {
         const Place made = plain ? result_box(home_kept, kept) : dense(temp(sum_type, kept.elements()), kept);
         Place sum = made;
         sum.strides.resize(axes.size(), 0);
-        for (size_t kk = 0; kk < k_boxes.size(); ++kk) {
-          const Box box = combined(b, mm, nn, k_boxes[kk]);
-          load(left, lhs, box, lhs_type);
-          load(right, rhs, box, rhs_type);
-          Product p;
-          p.a = left.at.buffer;
-          p.b = right.at.buffer;
-          p.out = sum.buffer;
-          p.a_offset = left.at.offset;
-          p.b_offset = right.at.offset;
-          p.out_offset = sum.offset;
-          for (size_t a = 0; a < axes.size(); ++a) {
-            p.a_offset += box.begin[a] * left.at.strides[a];
-            p.b_offset += box.begin[a] * right.at.strides[a];
-            p.out_offset += box.begin[a] * sum.strides[a];
-            auto& g = a < B ? p.batch : a < B + M ? p.m : a < B + M + N ? p.n : p.k;
-            g.push_back({box.size[a], left.at.strides[a], right.at.strides[a], sum.strides[a]});
-          }
-          p.accumulate = kk > 0;
-          const double flops = staged_ ? padded_flops(product_of(b.size), product_of(mm.size), product_of(nn.size), product_of(k_boxes[kk].size)) : kernel.flops / all_boxes;
-          const size_t begin = e_.program().code.size();
-          product(p, flops);
-          if (!staged_) {
-            auto& code = e_.program().code;
-            for (size_t c = begin; c < code.size(); ++c) code[c].cache_bytes = kernel.cache_bytes / all_boxes / static_cast<double>(code.size() - begin);
-          }
+        // What follows runs on the vector engines while the matrix engine is at the next piece.
+        const int64_t pieces = after && k_boxes.size() == 1 && staged_ ? epilogue_pieces(s, kept.elements()) : 1;
+        const auto m_pieces = grid(mm.size, split_size(mm.size, pieces));
+        if (k_boxes.size() == 1) {
+          load(left, lhs, first, lhs_type);
+          load(right, rhs, first, rhs_type);
         }
-        if (plain) {
-          store(made, home_kept, kept);
-        } else {
-          std::vector<Place> local;
+        std::vector<Place> local;
+        if (after)
           for (const Place& p : operands) {
             Place q = p;
             q.strides.resize(kept_axes.size());
             local.push_back(fetch(q, kept));
           }
-          const Place y = result_box(home_kept, kept);
-          epilogue(s, local, made, kept, y);
-          store(y, home_kept, kept);
-          drop(made.buffer);
-          drop_fetched();
+        const Place y = plain ? made : result_box(home_kept, kept);
+        for (const Box& piece : m_pieces) {
+          Box mp_box = mm;
+          for (size_t a = 0; a < M; ++a) mp_box.begin[a] += piece.begin[a], mp_box.size[a] = piece.size[a];
+          for (size_t kk = 0; kk < k_boxes.size(); ++kk) {
+            const Box box = combined(b, mp_box, nn, k_boxes[kk]);
+            if (k_boxes.size() > 1) {
+              load(left, lhs, box, lhs_type);
+              load(right, rhs, box, rhs_type);
+            }
+            Product p;
+            p.a = left.at.buffer;
+            p.b = right.at.buffer;
+            p.out = sum.buffer;
+            p.a_offset = left.at.offset;
+            p.b_offset = right.at.offset;
+            p.out_offset = sum.offset;
+            for (size_t a = 0; a < axes.size(); ++a) {
+              p.a_offset += box.begin[a] * left.at.strides[a];
+              p.b_offset += box.begin[a] * right.at.strides[a];
+              p.out_offset += box.begin[a] * sum.strides[a];
+              auto& g = a < B ? p.batch : a < B + M ? p.m : a < B + M + N ? p.n : p.k;
+              g.push_back({box.size[a], left.at.strides[a], right.at.strides[a], sum.strides[a]});
+            }
+            p.accumulate = kk > 0;
+            const double flops = staged_ ? padded_flops(product_of(b.size), product_of(mm.size), product_of(nn.size), product_of(k_boxes[kk].size)) *
+                                               product_of(piece.size) / product_of(mm.size)
+                                         : kernel.flops / all_boxes;
+            const size_t begin = e_.program().code.size();
+            product(p, flops);
+            if (!staged_) {
+              auto& code = e_.program().code;
+              for (size_t c = begin; c < code.size(); ++c) code[c].cache_bytes = kernel.cache_bytes / all_boxes / static_cast<double>(code.size() - begin);
+            }
+          }
+          if (plain) continue;
+          Box part = combined(b, mp_box, nn, {});
+          part.begin.resize(kept_axes.size());
+          part.size.resize(kept_axes.size());
+          epilogue(s, local, made, part, y);
         }
+        store(y, home_kept, kept);
+        if (!plain) drop(made.buffer);
+        drop_fetched();
       }
   for (const Loaded* l : {&left, &right})
     for (const int32_t id : l->held) drop(id);
@@ -449,140 +479,6 @@ void TileMapper::map_convolution(const Step& s) {
   }
   e_.step().choice = (depthwise ? "channels boxes=" : "taps boxes=") + std::to_string(parts.size());
   end_kernel(main_bytes + kernel.extra_bytes, kernel.waves);
-}
-
-// softmax(scale q k^T + bias) v for boxes of batch and heads; the scores stay on the cores. Axes B, H, S, E.
-void TileMapper::map_attention(const Step& s) {
-  const int64_t S = s.axes[2], E = s.axes[3], T = s.keys, D = s.head_size, H = s.axes[1], KV = s.kv_heads > 0 ? s.kv_heads : H, R = H / std::max<int64_t>(KV, 1);
-  // All over B, KV, R, S, T or D.
-  const auto heads = [&](Place p, bool shared) {  // [B, H or KV, a, b] -> [B, KV, R, a, b]
-    const int64_t stride = p.strides[1];
-    p.strides[1] = shared ? stride : stride * R;
-    p.strides.insert(p.strides.begin() + 2, shared ? 0 : stride);
-    return p;
-  };
-  const Place q = heads(place(s.views[0]), false), k = heads(place(s.views[1]), true), v = heads(place(s.views[2]), true);
-  const Place bias = s.views.size() > 3 && s.views[3].value ? heads(place(s.views[3]), false) : Place{};
-  const Place allowed = s.views.size() > 4 && s.views[4].value ? heads(place(s.views[4]), false) : Place{};
-  const Place result = heads({home(s.result), s.out.offset, s.out.strides}, false);
-  const auto matrix_type = [&](const Place& p) {
-    const DType t = e_.buffer(p.buffer).dtype;
-    return chip_.matrix.passes.contains(t) && info(t).bits <= info(precision_).bits ? t : precision_;
-  };
-  const DType type = matrix_type(q);
-  const Extents rows{s.axes[0], KV, R, S};
-  double main_bytes = bytes_over(q, {s.axes[0], KV, R, S, D}) + bytes_over(k, {s.axes[0], KV, R, T, D}) + bytes_over(v, {s.axes[0], KV, R, T, E}) + bytes_over(result, {s.axes[0], KV, R, S, E});
-  for (const Place& p : {bias, allowed})
-    if (live(p)) main_bytes += bytes_over(p, {s.axes[0], KV, R, S, T});
-  std::vector<Place> operands;
-  for (const View& o : s.epilogue_operands) {
-    operands.push_back(heads(place(o), false));
-    main_bytes += bytes_over(operands.back(), {s.axes[0], KV, R, S, E});
-  }
-  Step after = s;  // its epilogue runs over B, KV, R, S, E
-  const auto parts = boxes(rows, 4, local_limit(), [&](const Extents& x) {
-    const double h = static_cast<double>(x[0] * x[1]), r = h * static_cast<double>(x[2] * x[3]);
-    return r * static_cast<double>(T) * (4 + 2 + (live(bias) ? 4 : 0) + (live(allowed) || s.causal ? 5 : 0)) + r * static_cast<double>(D + E) * 6 + h * static_cast<double>(T * (D + E)) * 2;
-  });
-  const double boxes_count = static_cast<double>(parts.size());
-  double waves = 1;
-  for (const Box& box : parts) {
-    const auto with = [&](int64_t rows_extent_begin, int64_t rows_extent, int64_t last) {
-      return Box{{box.begin[0], box.begin[1], box.begin[2], rows_extent_begin, 0}, {box.size[0], box.size[1], box.size[2], rows_extent, last}};
-    };
-    const Box score_box = with(box.begin[3], box.size[3], T), q_box = with(box.begin[3], box.size[3], D), k_box = with(0, T, D), v_box = with(0, T, E), out_box = with(box.begin[3], box.size[3], E);
-    const auto shared = [](Box b) {  // k and v know no R
-      b.begin[2] = 0;
-      b.size[2] = 1;
-      return b;
-    };
-    const Place ql = fetch(q, q_box, type), kl = fetch(k, shared(k_box), type), vl = fetch(v, shared(v_box), type);
-    const int32_t scores = temp(DType::f32, score_box.elements());
-    const Place sc = dense(scores, score_box);
-    const double heads_here = static_cast<double>(box.size[0] * box.size[1] * box.size[2]), rows_here = static_cast<double>(box.size[3]);
-    const auto multiply = [&](const Place& a, const Place& b, const Place& out, int64_t n, size_t n_axis, int64_t inner, const Place& b_inner, double flops, double cache) {
-      // batch: B, KV; m: R, S; n and k as given. a and out over B, KV, R, S, x; b over B, KV, -, n_axis...
-      Product p;
-      p.a = a.buffer;
-      p.b = b.buffer;
-      p.out = out.buffer;
-      p.a_offset = a.offset;
-      p.b_offset = b.offset;
-      p.out_offset = out.offset;
-      for (size_t d = 0; d < 4; ++d) {
-        p.a_offset += score_box.begin[d] * a.strides[d];
-        p.out_offset += score_box.begin[d] * out.strides[d];
-        if (d < 2) p.b_offset += score_box.begin[d] * b.strides[d];
-      }
-      for (size_t d = 0; d < 2; ++d) p.batch.push_back({box.size[d], a.strides[d], b.strides[d], out.strides[d]});
-      for (size_t d = 2; d < 4; ++d) p.m.push_back({box.size[d], a.strides[d], 0, out.strides[d]});
-      p.n.push_back({n, 0, b.strides[n_axis], out.strides[4]});
-      p.k.push_back({inner, a.strides[4], b_inner.strides[n_axis == 3 ? 4 : 3], 0});
-      const size_t begin = e_.program().code.size();
-      product(p, flops);
-      auto& code = e_.program().code;
-      for (size_t c = begin; c < code.size(); ++c) code[c].cache_bytes = cache / static_cast<double>(code.size() - begin);
-    };
-    // Rows of 128 at a time on a machine under a cache.
-    const double blocks = heads_here * std::ceil(rows_here / 128), per_core = std::ceil(blocks / cores_);
-    const auto flops_of = [&](double n, double inner) { return staged_ ? padded_flops(heads_here, rows_here, n, inner) : per_core * 2 * 128 * n * inner; };
-    const double cache = staged_ ? 0 : per_core * static_cast<double>(T * (D + E)) * 2;
-    waves = std::max(waves, per_core * boxes_count);
-    multiply(ql, kl, sc, T, 3, D, kl, flops_of(static_cast<double>(T), static_cast<double>(D)), cache / 2);
-    // scale, cap, bias, mask
-    std::vector<Item> items{{Op::load, DType::f32, {{Item::Ref::anchor, 0, 0}, {}, {}}}};
-    const auto last = [&] { return Item::Ref{Item::Ref::value, static_cast<int32_t>(items.size()) - 1, 0}; };
-    const auto number = [](double x) { return Item::Ref{Item::Ref::constant, 0, x}; };
-    if (s.scale != 1) items.push_back({Op::multiply, DType::f32, {last(), number(s.scale), {}}});
-    if (s.softcap > 0) {
-      items.push_back({Op::multiply, DType::f32, {last(), number(1 / s.softcap), {}}});
-      items.push_back({Op::tanh, DType::f32, {last(), {}, {}}});
-      items.push_back({Op::multiply, DType::f32, {last(), number(s.softcap), {}}});
-    }
-    std::vector<Place> extra;
-    if (live(bias)) {
-      extra.push_back(fetch(bias, score_box));
-      items.push_back({Op::add, DType::f32, {last(), {Item::Ref::operand, static_cast<int32_t>(extra.size()) - 1, 0}, {}}});
-    }
-    if (live(allowed)) {
-      extra.push_back(fetch(allowed, score_box));
-      items.push_back({Op::select, DType::f32, {{Item::Ref::operand, static_cast<int32_t>(extra.size()) - 1, 0}, last(), number(-std::numeric_limits<double>::infinity())}});
-    }
-    if (items.size() > 1) evaluate(items, extra, {sc}, score_box, sc);
-    if (s.causal) {
-      // allowed where key - query <= offset: one [S, T] table, repeated over the heads.
-      const Box table{{box.begin[3], 0}, {box.size[3], T}};
-      const int32_t mask = temp(DType::i1, table.elements());
-      const Place flat = dense(mask, table);
-      std::vector<Item> order{{Op::iota, DType::i32, {{Item::Ref::none, 1, 0}, {}, {}}},
-                              {Op::iota, DType::i32, {{Item::Ref::none, 0, 0}, {}, {}}},
-                              {Op::add, DType::i32, {{Item::Ref::value, 1, 0}, number(static_cast<double>(s.causal_offset)), {}}},
-                              {Op::less_equal, DType::i1, {{Item::Ref::value, 0, 0}, {Item::Ref::value, 2, 0}, {}}}};
-      evaluate(order, {}, {}, table, flat);
-      Place over{flat.buffer, flat.offset, {0, 0, 0, flat.strides[0], flat.strides[1]}};
-      evaluate({{Op::select, DType::f32, {{Item::Ref::operand, 0, 0}, {Item::Ref::anchor, 0, 0}, number(-std::numeric_limits<double>::infinity())}}}, {over}, {sc}, score_box, sc);
-      drop(mask);
-    }
-    const int32_t probabilities = temp(type, score_box.elements());
-    const Place pr = dense(probabilities, score_box);
-    softmax_rows(sc, pr, score_box, 4, false);
-    drop(scores);
-    const bool plain = s.epilogue.empty();
-    const Place y = result_box(result, out_box);
-    const Place made = plain ? y : dense(temp(DType::f32, out_box.elements()), out_box);
-    multiply(pr, vl, made, E, 4, T, vl, flops_of(static_cast<double>(E), static_cast<double>(T)), cache / 2);
-    if (!plain) {
-      std::vector<Place> local;
-      for (const Place& o : operands) local.push_back(fetch(o, out_box));
-      epilogue(after, local, made, out_box, y);
-      drop(made.buffer);
-    }
-    drop(probabilities);
-    store(y, result, out_box);
-    drop_fetched();
-  }
-  e_.step().choice = "boxes=" + std::to_string(parts.size());
-  end_kernel(main_bytes, static_cast<int64_t>(waves));
 }
 
 }  // namespace bascule::device::chip

@@ -7,11 +7,9 @@
 #include "device/chip/map_tile_mapper.h"
 
 namespace bascule::device::chip {
-namespace {
-
 using loops::Op;
 
-WorkClass class_of(Op fn, int tensors) {
+WorkClass work_class(Op fn, int tensors) {
   switch (fn) {
     case Op::load:
     case Op::convert: return WorkClass::copy;
@@ -40,6 +38,8 @@ WorkClass class_of(Op fn, int tensors) {
     default: return tensors > 1 ? WorkClass::arith2 : WorkClass::arith;
   }
 }
+
+namespace {
 
 double identity(Op fold) {
   switch (fold) {
@@ -231,9 +231,9 @@ void TileMapper::evaluate(const std::vector<Item>& items, const std::vector<Plac
       vector(Opcode::copy, Op::load, WorkClass::copy, result, in[0]);
     } else if (tensors == 0) {  // a function of numbers alone
       fill(result, number.value_or(0));
-      vector(Opcode::map, it.fn, class_of(it.fn, 1), result, result, {}, {}, number.value_or(0));
+      vector(Opcode::map, it.fn, work_class(it.fn, 1), result, result, {}, {}, number.value_or(0));
     } else {
-      vector(Opcode::map, it.fn, class_of(it.fn, tensors), result, in[0], in[1], in[2], number.value_or(0));
+      vector(Opcode::map, it.fn, work_class(it.fn, tensors), result, in[0], in[1], in[2], number.value_or(0));
     }
     for (const int32_t id : fills) drop(id);
   }
