@@ -213,8 +213,9 @@ Place TileMapper::place(const View& view) { return view.value ? place(view.value
 // Whether only the next step reads v, row by row: both are then one operator.
 bool TileMapper::feeds_rows(Value v) const {
   const size_t next = at_ + 1;
-  if (next >= steps_.size() || steps_[next].kind != Step::rows || host_[next] || last_use_[static_cast<size_t>(v.id)] != static_cast<int32_t>(next)) return false;
+  if (next >= steps_.size() || steps_[next].kind != Step::rows || last_use_[static_cast<size_t>(v.id)] != static_cast<int32_t>(next)) return false;
   const Step& made = steps_[at_];
+  if (host_[next]) return false;
   return steps_[next].views[0].value == v && uses_[static_cast<size_t>(v.id)] == 1 && (made.kind == Step::contraction || made.kind == Step::region || made.kind == Step::rows);
 }
 
