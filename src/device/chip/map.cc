@@ -2,13 +2,22 @@
 // to the tile.
 #include "device/chip/map.h"
 
+#include "base/error.h"
 #include "device/chip/map_neuron.h"
 #include "device/chip/map_tile.h"
 
 namespace bascule::device::chip {
 
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
-  if (chip.level == Level::instruction && chip.machine == Machine::scratchpad) return neuron::Mapper(chip, graph, options).run();
+  if (chip.level == Level::instruction && chip.machine == Machine::scratchpad) {
+    neuron::Mapper first(chip, graph, options);
+    try {
+      return first.run();
+    } catch (const Error& e) {  // with weights that stay, activations may find too little room
+      if (e.kind() != ErrorKind::capacity || !first.resident()) throw;
+    }
+    return neuron::Mapper(chip, graph, options, false).run();
+  }
   return map_tiles(chip, graph, make_steps(graph), options);
 }
 

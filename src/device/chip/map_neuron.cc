@@ -19,7 +19,7 @@ bool dense(const std::vector<int64_t>& extents, const std::vector<int64_t>& stri
 
 }  // namespace
 
-Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options)
+Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident)
     : chip_(chip), graph_(graph), options_(options), emit_(chip, graph.name, 1), steps_(make_steps(graph)) {
   const Memory* local = chip.scratchpad();
   const Memory* sums = chip.accumulator();
@@ -90,7 +90,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options)
     for (const Value v : s.results) add(v, false);
     add(s.result, false);
   }
-  resident_ = weight_bytes < chip.software.resident_weight_bytes && weight_bytes < 0.75 * static_cast<double>(local->bytes);
+  resident_ = resident && weight_bytes < chip.software.resident_weight_bytes && weight_bytes < 0.75 * static_cast<double>(local->bytes);
   emit_.program().weights_resident = resident_;
   dying_.resize(steps_.size());
   for (size_t k = 0; k < items_.size(); ++k)

@@ -68,7 +68,9 @@ struct Source {
 
 class Mapper {
  public:
-  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options);
+  // resident: whether weights may stay in the scratchpad between requests.
+  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true);
+  bool resident() const { return resident_; }
   Program run();
 
  private:
@@ -90,6 +92,9 @@ class Mapper {
   Place room(const std::string& name, int64_t total, Placement p, DType dtype, const Window* window, bool may_fail);
   void fill_place(int32_t item_index, Placement p, DType dtype, const Place& at);
   int32_t in_main(int32_t item_index);                         // dense, stored if need be
+  int32_t main_room(const std::string& name, DType dtype, int64_t elements);
+  void main_free(int32_t buffer);
+  int32_t main_for(int32_t item_index);  // dense, of a result
   void load_dense(int32_t main_buffer, int64_t total, Placement p, const Place& at, Channel channel, bool image_of_placement = false);
   void store(const Place& from, Placement p, int64_t total, int32_t main_buffer, bool image);
   void convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total);
@@ -157,12 +162,16 @@ class Mapper {
   struct Attention;
   struct Heads;
   void scores(Attention& a, Heads& g);
+  void normalise(Attention& a, Heads& g);
   void beside_scores(Attention& a, Heads& g, const Source& to, const Source& from, int64_t t0, int64_t keys, double scale);
   void values_of(Attention& a, Heads& g);
   void small_like(const Source& out, loops::Op fn, const Source& in, double scale, double immediate);
   void gather(const Step& s);
   void move(const Step& s);
   bool move_turned(const Piece& p, int32_t to);
+  bool move_local(const Step& s);
+  void move_dense(const Step& s);
+  bool legal_start(int64_t start, int64_t rows) const;
 
   void fill_result(const Step& s, double value);
   void fill_main(int32_t main, int64_t total, double value);
@@ -181,7 +190,7 @@ class Mapper {
   bool follow(Nest& n, size_t out, size_t first, int& out_axis, size_t last = SIZE_MAX);
   bool aligned(const Nest& n, size_t out, size_t first) const;
   std::vector<int> axes_of(const Nest& n, char tag) const;
-  std::vector<Box> boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single) const;
+  std::vector<Box> boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single, int64_t unit = 1) const;
   std::vector<Box> row_boxes(const Nest& n, size_t operand_index, const Place& at, const Box& within, const std::vector<int>& axes, int part) const;
   Place hold_operand(const Operand& o, const Box* block = nullptr);
   DType operand_type(const Operand& o) const;
@@ -201,6 +210,7 @@ class Mapper {
   DType activation_ = DType::bf16;
   bool resident_ = false;
   std::vector<int32_t> temporaries_;
+  std::map<std::pair<DType, int64_t>, std::vector<int32_t>> free_main_;
   int64_t bank_columns() const;  // f32 columns of an accumulator bank
   std::map<std::string, int32_t> arranged_;  // weights as laid out: main or resident buffers
   struct Unit {

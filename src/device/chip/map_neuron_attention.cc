@@ -23,7 +23,8 @@ constexpr double kLeastSum = 1.0e-30;
 struct Mapper::Heads {
   Box box;               // over B, H, S of the result's nest
   int64_t b = 0, head0 = 0, heads = 1, s0 = 0, rows = 1, keys = 0;
-  int32_t probabilities = -1;  // [rows, heads * keys]
+  int32_t numbers = -1, raw = -1;  // largest, its negative, sum and inverse of each row; exponentials
+  int32_t probabilities = -1;      // [rows, heads * keys]
   std::vector<int32_t> owned;
 };
 
@@ -163,12 +164,15 @@ void Mapper::attention(const Step& s) {
           if (s.causal) g.keys = std::clamp<int64_t>(s0 + g.rows + s.causal_offset, 1, T);
           scores(a, g);
           waiting.push_back(std::move(g));
-          if (waiting.size() > 1) {
-            values_of(a, waiting.front());
-            waiting.erase(waiting.begin());
-          }
+          if (waiting.size() < 2) continue;
+          normalise(a, waiting.front());
+          values_of(a, waiting.front());
+          waiting.erase(waiting.begin());
         }
-    for (Heads& g : waiting) values_of(a, g);
+    for (Heads& g : waiting) {
+      normalise(a, g);
+      values_of(a, g);
+    }
     target_done(out, oy.item, a.y.operands[0].placement, a.yp);
     done();
   }
@@ -268,8 +272,15 @@ void Mapper::scores(Attention& a, Heads& g) {
     emit(c);
   }
   if (sum >= 0) emit_.release(sum);
+  g.numbers = numbers;
+  g.raw = raw;
+}
+
+void Mapper::normalise(Attention& a, Heads& g) {
+  const int64_t T = g.keys;
+  const int32_t numbers = g.numbers, raw = g.raw;
   Source sums = source(numbers, g.rows, g.heads, 2 * g.heads), inverse = source(numbers, g.rows, g.heads, 3 * g.heads);
-  if (a.has_allowed || s.causal) small_like(sums, Op::maximum, sums, 1, kLeastSum);
+  if (a.has_allowed || a.s.causal) small_like(sums, Op::maximum, sums, 1, kLeastSum);
   Call d;
   d.op = Opcode::map;
   d.fn = Op::divide;
@@ -278,7 +289,8 @@ void Mapper::scores(Attention& a, Heads& g) {
   d.in[1] = sums;
   d.out = inverse;
   emit(d);
-  g.probabilities = own(precision_, g.heads * T);
+  g.probabilities = take("probabilities", precision_, g.rows, g.heads * T);
+  g.owned.push_back(g.probabilities);
   for (int64_t h = 0; h < g.heads; ++h) {
     Call c;
     c.op = Opcode::activate;

@@ -241,6 +241,7 @@ void Mapper::convolve(Convolution& c) {
     }
   for (int32_t& id : c.pieces)
     if (!resident_ && id >= 0) emit_.release(id), id = -1;
+  if (source_main >= 0 && source_main != item(in_item).main) main_free(source_main);
 }
 
 // A weight as [group, chunk][row][tile of channels][tap][channel of the chunk].
@@ -314,7 +315,7 @@ int32_t Mapper::narrow_input(int32_t item_index) {
   const int32_t from = in_main(item_index);
   if (emit_.buffer(from).dtype == precision_) return from;
   const int64_t total = item(item_index).total;
-  const int32_t to = emit_.main(item(item_index).name + " cast", Buffer::scratch, precision_, total);
+  const int32_t to = main_room(item(item_index).name + " cast", precision_, total);
   int64_t inner = 1;  // long rows, but enough of them for all partitions
   for (int64_t d = 1; d <= 4096 && d <= total; ++d)
     if (total % d == 0 && (total / d >= partitions_ || d == 1)) inner = d;

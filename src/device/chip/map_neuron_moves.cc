@@ -122,6 +122,122 @@ void Mapper::gather(const Step& s) {
   }
 }
 
+// Boxes that stay in the scratchpad: rows on partitions as the reader wants them, each piece brought to that layout and put in its place. False: some
+// piece has no such rows, or there is no room.
+bool Mapper::move_local(const Step& s) {
+  const int32_t out = item_of(s.result);
+  const int64_t total = item(out).total;
+  if (item(out).output || s.pieces.empty() || total < 1024) return false;
+  std::vector<Placement> tries;
+  if (const auto w = wish(item(out), now_)) tries.push_back(*w);
+  for (const Piece& p : s.pieces) {  // as the pieces lie
+    const int32_t from = item_of(p.from.value);
+    for (const Held& h : item(from).local)
+      for (size_t a = 0; a < p.extents.size(); ++a)
+        if (p.extents[a] > 1 && p.from.layout.strides[a] == h.placement.inner && p.to.strides[a] > 0 && total % (p.to.strides[a] * p.extents[a]) == 0) tries.push_back({p.to.strides[a], p.extents[a]});
+  }
+  if (const auto dims = constants(graph_.type(s.result).dims); dims && dims->size() > 1) tries.push_back({dims->back(), total / dims->back()});
+  struct Part {
+    Nest nest;
+    int axis = -1;
+  };
+  for (const Placement& p : tries) {
+    if (!fits(p, total) || p.replicated() || place_bytes(total, p, item(out).dtype) > capacity_ / 4) continue;
+    std::vector<Part> parts;
+    for (const Piece& piece : s.pieces) {
+      Part part;
+      Nest& n = part.nest;
+      n.extents = piece.extents;
+      n.tags.assign(piece.extents.size(), 'x');
+      Operand to, from = operand(piece.from);
+      to.item = out;
+      to.total = total;
+      to.strides = piece.to.strides;
+      to.offset = piece.to.offset;
+      to.placement = p;
+      from.placed = false;
+      n.operands = {to, from};
+      n.merge();
+      if (!n.refine()) break;
+      part.axis = n.part_axis(0);
+      if (part.axis < 0) break;
+      Operand& f = n.operands[1];
+      const int64_t stride = f.strides[static_cast<size_t>(part.axis)];
+      if (stride <= 0 || item(f.item).weight) break;
+      f.placed = true;
+      bool good = false;
+      std::vector<Placement> sources;
+      for (const Held& h : item(f.item).local) sources.push_back(h.placement);
+      sources.push_back({stride, n.extents[static_cast<size_t>(part.axis)]});
+      if (f.total % stride == 0) sources.push_back({stride, f.total / stride});
+      for (const Placement& q : sources) {
+        if (q.replicated() || !fits(q, f.total)) continue;
+        Nest trial = n;
+        trial.operands[1].placement = q;
+        if (!trial.refine() || trial.part_axis(0) != trial.part_axis(1) || trial.part_axis(0) < 0) continue;
+        n = std::move(trial);
+        part.axis = n.part_axis(0);
+        good = true;
+        break;
+      }
+      if (!good) break;
+      parts.push_back(std::move(part));
+    }
+    if (parts.size() != s.pieces.size()) continue;
+    Target t = target(out, p);
+    if (t.image >= 0) return move_dense(s), true;
+    if (s.fill) {
+      Call f;
+      f.op = Opcode::fill;
+      f.work = WorkClass::fill;
+      const Buffer& b = emit_.buffer(t.place.buffer);
+      f.out = source(t.place.buffer, b.rows, b.row_elements);
+      f.immediate = *s.fill;
+      emit(f);
+    }
+    for (const Part& part : parts) {
+      const Nest& n = part.nest;
+      const Operand &to = n.operands[0], &from = n.operands[1];
+      const DType type = item(from.item).dtype;
+      const Place at = hold(from.item, from.placement, type);
+      std::vector<int> free, single;
+      for (size_t a = 0; a < n.extents.size(); ++a) {
+        if (static_cast<int>(a) == part.axis) continue;
+        const bool one = free_stride(to.digits[a], t.place, partitions_) < 0 || free_stride(from.digits[a], at, partitions_) < 0;
+        (one ? single : free).push_back(static_cast<int>(a));
+      }
+      for (Box tile : row_boxes(n, 0, t.place, n.all(), single, part.axis)) {
+        const auto a = static_cast<size_t>(part.axis);
+        const int64_t end = tile.start[a] + tile.size[a];
+        for (int64_t i = tile.start[a]; i < end;) {  // and within a tile of the source
+          tile.start[a] = i;
+          tile.size[a] = 1;
+          const int64_t q = origin(from, at, tile, partitions_).q % partitions_;
+          const int64_t rows = std::min(end - i, partitions_ - q);
+          tile.size[a] = rows;
+          const Source o{pattern(to, t.place, tile, part.axis, free, pitch(t.place), partitions_, 0, rows), item(out).dtype, false, false};
+          const Source in{pattern(from, at, tile, part.axis, free, pitch(at), partitions_, 0, rows), type, false, false};
+          if (o.pattern.offset / pitch(t.place) == in.pattern.offset / pitch(at) && legal_start(q, rows)) copy(o, in);
+          else transfer(o.pattern, in.pattern, kLoads);
+          i += rows;
+        }
+      }
+    }
+    return true;
+  }
+  return false;
+}
+
+// Where an engine may begin: more than half of the partitions at 0, more than a quarter at halves, fewer at quarters.
+bool Mapper::legal_start(int64_t start, int64_t rows) const {
+  const int64_t step = rows > partitions_ / 2 ? partitions_ : rows > partitions_ / 4 ? partitions_ / 2 : partitions_ / 4;
+  return start % step == 0;
+}
+
+void Mapper::move(const Step& s) {
+  if (!move_local(s)) move_dense(s);
+}
+
 // A box whose elements lie side by side along another axis than in the result, element by element if moved by DMA: its values in the scratchpad with the
 // fast axis on partitions, so that rows of the result leave in one piece. False: not of that kind, or no room.
 bool Mapper::move_turned(const Piece& p, int32_t to) {
@@ -160,10 +276,9 @@ bool Mapper::move_turned(const Piece& p, int32_t to) {
 }
 
 // Boxes through main memory.
-void Mapper::move(const Step& s) {
+void Mapper::move_dense(const Step& s) {
   const int32_t out = item_of(s.result);
-  const bool output = item(out).output;
-  const int32_t to = emit_.main(item(out).name, output ? Buffer::output : Buffer::activation, item(out).dtype, item(out).total, output ? item(out).value : kNoValue);
+  const int32_t to = main_for(out);
   item(out).main = to;
   if (s.fill) fill_main(to, item(out).total, *s.fill);
   for (size_t k = 0; k < s.pieces.size(); ++k) {

@@ -62,6 +62,15 @@ bool Mapper::follow(Nest& n, size_t out, size_t first, int& out_axis, size_t las
   }
   if (!n.refine()) return false;
   out_axis = n.part_axis(out);
+  for (size_t k = 0; k < last; ++k) {  // rows of other axes begin where an engine may begin
+    const Operand& e = n.operands[k];
+    if (!e.placed || e.placement.replicated() || (k > out && k < first)) continue;
+    for (size_t a = 0; a < n.extents.size(); ++a) {
+      const Digit& d = e.digits[a];
+      if (static_cast<int>(a) == out_axis || d.level != Level::part || n.extents[a] == 1 || d.step == 1 || d.step % partitions_ == 0) continue;
+      if (partitions_ % d.step != 0 || d.step < partitions_ / 4) return false;
+    }
+  }
   return aligned(n, out, first);
 }
 
@@ -204,7 +213,7 @@ std::vector<int> Mapper::axes_of(const Nest& n, char tag) const {
 }
 
 // All boxes over these axes of at most `most` elements: inner axes whole, one axis in slices, the rest (and `single` ones) one by one.
-std::vector<Box> Mapper::boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single) const {
+std::vector<Box> Mapper::boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single, int64_t unit) const {
   std::vector<int64_t> step(axes.size(), 1);
   int64_t size = 1;
   bool open = true;
@@ -216,8 +225,8 @@ std::vector<Box> Mapper::boxes(const Nest& n, const Box& within, const std::vect
     step[k] = std::max<int64_t>(1, std::min(extent, most / size));
     size *= step[k];
     if (step[k] < extent) {
-      // equal slices
-      step[k] = ceil_div(extent, ceil_div(extent, step[k]));
+      step[k] = ceil_div(extent, ceil_div(extent, step[k]));  // equal slices
+      step[k] = std::min(extent, ceil_div(step[k], unit) * unit);
       open = false;
     }
   }
@@ -372,6 +381,7 @@ void Mapper::contraction(const Step& s) {
     return static_cast<double>(ceil_div(stationary, chip_.matrix.cols)) * (tiles * std::max(static_cast<double>(moving), chip_.matrix.min_interval_cycles) + 2.0 * static_cast<double>(moving));
   };
   bool features = cycles(f, m) <= cycles(m, f);
+  if (item(item_of(s.result)).output) features = false;  // its rows go to main memory as they are
   if (const auto w = wish(item(item_of(s.result)), now_)) {  // which side do readers want on partitions?
     Product a, b;
     const bool as_features = product(s, a, true) && a.nest.operands[2].placement == *w;
@@ -461,7 +471,28 @@ void Mapper::emit_product(const Step& s, Product& p) {
     if (most > unit) most = most / unit * unit;
     std::vector<int> outer = bs;
     outer.insert(outer.end(), ms.begin(), ms.end());
-    blocks = boxes(n, all, outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; });
+    blocks = boxes(n, all, outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
+  }
+  // a result whose rows alone are too long goes out a chunk of features at a time
+  bool by_chunk = false;
+  if (out.image >= 0 && p.weight && !ns.empty() && chunks > 1) {
+    int64_t widest = 0;
+    for (const Box& b : blocks) {
+      const Window w = window(n.operands[2], b);
+      widest = std::max(widest, (ceil_div(w.q1, partitions_) - w.q0 / partitions_) * (w.outer1 - w.outer0) * (w.inner1 - w.inner0));
+    }
+    if (storage_bytes(item(out_item).dtype, widest) > capacity_ / 4) {
+      by_chunk = true;
+      std::vector<Box> parts;
+      const auto a = static_cast<size_t>(ns[0]);
+      for (int64_t c = 0; c < chunks; ++c)
+        for (Box b : blocks) {
+          b.start[a] = c * chunk;
+          b.size[a] = std::min(chunk, outer_features - c * chunk);
+          parts.push_back(b);
+        }
+      blocks = std::move(parts);
+    }
   }
   choice(std::string("stationary=") + (p.features ? "features" : "rows") + (streamed ? " blocks=" + std::to_string(blocks.size()) : "") +
          (p.weight ? (resident_ ? " weights=resident" : " weights=" + std::to_string(chunks) + (keep_all ? "" : " each block")) : ""));
@@ -583,7 +614,12 @@ void Mapper::emit_product(const Step& s, Product& p) {
         for (const Box& t : boxes(n, b, ns, most_moving, single)) tile(t, c);
     };
     for (const Box& batch : batches) {
-      if (keep_all || !p.weight) {
+      if (by_chunk) {
+        const int64_t c = block.start[static_cast<size_t>(ns[0])] / chunk;
+        if (c > 0 && !keep_all) drop_piece(c - 1);
+        piece(c);
+        over_rows(batch, [&](const Box& b) { over_features(b, c); });
+      } else if (keep_all || !p.weight) {
         if (p.weight)
           for (int64_t c = 0; c < chunks; ++c) piece(c);
         over_rows(batch, [&](const Box& rows_box) {

@@ -49,11 +49,8 @@ Expression expression_of(const std::vector<loops::Instruction>& code, size_t fir
 
 void Mapper::fill_result(const Step& s, double value) {
   const int32_t out = item_of(s.result);
-  const Placement p{item(out).total, 1};
-  const int32_t main = emit_.main(item(out).name, item(out).output ? Buffer::output : Buffer::activation, item(out).dtype, item(out).total, item(out).output ? item(out).value : kNoValue);
-  item(out).main = main;
-  fill_main(main, item(out).total, value);
-  (void)p;
+  item(out).main = main_for(out);
+  fill_main(item(out).main, item(out).total, value);
 }
 
 // A dense buffer in main memory filled from a row of the scratchpad.
@@ -249,8 +246,10 @@ void Mapper::region(const Step& s) {
   if (!streamed)
     for (size_t k = 1; k < first_iota; ++k) whole_places.push_back(hold_operand(m.operands[k]));
   const Box full = m.all();
-  std::vector<int> row_axes;  // loops that lie on partitions
-  for (const Box& rows_box : row_boxes(m, 0, shape, full, {}, axis)) {
+  std::vector<int> one_by_one;
+  for (const int a : frees)
+    if (single(a)) one_by_one.push_back(a);
+  for (const Box& rows_box : row_boxes(m, 0, shape, full, one_by_one, axis)) {
     for (const Box& tile : boxes(m, rows_box, frees, most, single)) {
       std::vector<Place> places = whole_places;
       if (streamed)

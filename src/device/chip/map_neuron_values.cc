@@ -83,17 +83,17 @@ bool Mapper::move_out() {
   for (Item& it : items_)
     for (size_t k = 0; k < it.local.size(); ++k) {
       if (it.local[k].used == now_ || (it.weight && resident_)) continue;
-      const auto next = std::lower_bound(it.uses.begin(), it.uses.end(), now_ + 1);
+      const auto next = std::lower_bound(it.uses.begin(), it.uses.end(), now_);
       const bool kept = it.weight || it.main >= 0 || !it.images.empty();
       const int64_t s = (next == it.uses.end() ? int64_t{1} << 40 : int64_t{*next} - now_) * 2 + (kept ? 1 : 0);
       if (s > score) score = s, best = &it, which = k;
     }
   if (!best) return false;
   Held h = best->local[which];
-  const bool needed = !best->uses.empty() && best->uses.back() > now_;
+  const bool needed = !best->uses.empty() && best->uses.back() >= now_;
   const bool typed_copy = std::any_of(best->local.begin(), best->local.end(), [&](const Held& o) { return &o != &best->local[which] && o.dtype == best->dtype; });
   if ((needed || best->output) && !best->weight && best->main < 0 && best->images.empty() && !typed_copy) {
-    const int32_t image = emit_.main(best->name, Buffer::activation, h.dtype, best->total);
+    const int32_t image = main_room(best->name, h.dtype, best->total);
     store(h.place, h.placement, best->total, image, true);
     best->images.push_back({h.placement, {.buffer = image, .in_main = true}, h.dtype, now_});
   }
@@ -287,22 +287,13 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   n.operands[0].placement = from_placement;
   n.operands[1].placement = p;
   for (Operand& o : n.operands) o.total = total, o.strides = {1};
-  // A block can be turned when the rows of each side are free on the other.
-  const auto turns = [&](int pa, int pb) {
-    return free_stride(n.operands[0].digits[static_cast<size_t>(pb)], from, partitions_) >= 0 &&
-           free_stride(n.operands[1].digits[static_cast<size_t>(pa)], at, partitions_) >= 0;
-  };
-  const auto by_blocks = [&] {
-    const int pa = n.part_axis(0), pb = n.part_axis(1);
-    return pa < 0 || pb < 0 || pa == pb || turns(pa, pb);
-  };
-  if (!n.refine() || !by_blocks()) {
-    const int32_t dense = emit_.main("relayout", Buffer::scratch, emit_.buffer(from.buffer).dtype, total);
+  const auto through_main = [&] {
+    const int32_t dense = main_room("relayout", emit_.buffer(from.buffer).dtype, total);
     store(from, from_placement, total, dense, false);
     load_dense(dense, total, p, at, kLoads);
-    emit_.release(dense);
-    return;
-  }
+    main_free(dense);
+  };
+  if (!n.refine()) return through_main();
   const Operand &a = n.operands[0], &b = n.operands[1];
   Box box = n.all();
   const int64_t levels[3] = {p.inner, p.extent, total / (p.inner * p.extent)};
@@ -329,6 +320,7 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
     else free.push_back(k);
   }
   const bool turn = pa >= 0 && pb >= 0 && pa != pb;
+  if (turn && (free_stride(a.digits[static_cast<size_t>(pb)], from, partitions_) < 0 || free_stride(b.digits[static_cast<size_t>(pa)], at, partitions_) < 0)) return through_main();
   if (turn) {
     looped.insert(looped.end(), free.begin(), free.end());
     free.clear();
@@ -364,8 +356,7 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
         const int row_axis = pa == pb ? part : -1;
         const Pattern in = pattern(a, from, tile, row_axis, free, pitch(from), partitions_, 0, rows);
         const Pattern out = pattern(b, at, tile, row_axis, free, pitch(at), partitions_, 0, rows);
-        const int64_t first = in.offset / pitch(from), step = rows <= partitions_ / 4 ? partitions_ / 4 : rows <= partitions_ / 2 ? partitions_ / 2 : partitions_;
-        if (first == out.offset / pitch(at) && first % step == 0 && pa == pb)
+        if (in.offset / pitch(from) == out.offset / pitch(at) && pa == pb && legal_start(in.offset / pitch(from), rows))
           copy({out, type_out, false, false}, {in, type_in, false, false});
         else transfer(out, in, kLoads);
         i += rows;
@@ -404,6 +395,23 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   loop(0);
 }
 
+// Room of activations in main memory goes to others of the same size only: where it once was no weight may lie.
+int32_t Mapper::main_room(const std::string& name, DType dtype, int64_t elements) {
+  auto& free = free_main_[{dtype, elements}];
+  if (free.empty()) return emit_.main(name, Buffer::activation, dtype, elements);
+  const int32_t id = free.back();
+  free.pop_back();
+  return id;
+}
+void Mapper::main_free(int32_t buffer) {
+  const Buffer& b = emit_.buffer(buffer);
+  if (b.use == Buffer::activation && !b.value) free_main_[{b.dtype, b.row_elements}].push_back(buffer);
+}
+int32_t Mapper::main_for(int32_t item_index) {
+  const Item& it = item(item_index);
+  return it.output ? emit_.main(it.name, Buffer::output, it.dtype, it.total, it.value) : main_room(it.name, it.dtype, it.total);
+}
+
 int32_t Mapper::in_main(int32_t item_index) {
   if (item(item_index).main >= 0) return item(item_index).main;
   Item& it = item(item_index);
@@ -411,7 +419,7 @@ int32_t Mapper::in_main(int32_t item_index) {
     it.main = emit_.main(it.name, Buffer::weight, it.dtype, it.total, it.value);
     return it.main;
   }
-  const int32_t dense = emit_.main(it.name, it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, it.output ? it.value : kNoValue);
+  const int32_t dense = main_for(item_index);
   if (it.total == 0) return it.main = dense;
   for (const Held& h : it.images)
     if (h.place.buffer >= 0) {  // through the scratchpad, as a whole
@@ -501,7 +509,7 @@ Mapper::Target Mapper::target(int32_t item_index, Placement p) {
     }
   }
   const bool dense = it.total == p.inner * p.extent;
-  t.image = emit_.main(it.name, dense && it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, dense && it.output ? it.value : kNoValue);
+  t.image = dense ? main_for(item_index) : main_room(it.name, it.dtype, it.total);
   it.images.push_back({p, {.buffer = t.image, .in_main = true}, it.dtype, now_});
   if (dense) it.main = t.image;
   return t;
@@ -534,10 +542,10 @@ void Mapper::retire(int32_t step_index) {
     for (const Held& h : item(k).local) emit_.release(h.place.buffer);
     item(k).local.clear();
     for (const Held& h : item(k).images)
-      if (h.place.buffer != item(k).main) emit_.release(h.place.buffer);
+      if (h.place.buffer != item(k).main) main_free(h.place.buffer);
     item(k).images.clear();
     if (item(k).main >= 0 && emit_.buffer(item(k).main).use == Buffer::activation) {
-      emit_.release(item(k).main);
+      main_free(item(k).main);
       item(k).main = -1;
     }
   }
