@@ -163,7 +163,7 @@ bool Mapper::move_local(const Step& s) {
       if (part.axis < 0) break;
       Operand& f = n.operands[1];
       const int64_t stride = f.strides[static_cast<size_t>(part.axis)];
-      if (stride <= 0 || item(f.item).weight) break;
+      if (stride <= 0) break;
       f.placed = true;
       bool good = false;
       std::vector<Placement> sources;
