@@ -54,6 +54,7 @@ int bench_chip(const Options& o, const std::string& chip) {
     j["model"] = o.session.model;
     j["device"] = o.session.device;
     j["basis"] = "modelled";
+    j["level"] = inspect::level_name(m.chip->level);
     j["precision"] = info(p.precision).name;
     j["threads"] = nullptr;
     j["cores"] = p.cores;
@@ -87,7 +88,7 @@ int bench_chip(const Options& o, const std::string& chip) {
     print(json_text(j));
     return 0;
   }
-  Table table({"modelled on " + o.session.device, ""});
+  Table table({"modelled on " + o.session.device, "(to the " + std::string(inspect::level_name(m.chip->level)) + ")"});
   table.row({"latency of one request", seconds_text(latency_ms * 1e-3) + "  (chip " + seconds_text(t.total_ns * 1e-9) + ", host " + seconds_text(t.request_ns * 1e-9) +
                                            ", copies " + seconds_text(t.copy_ns * 1e-9) + ")"});
   table.row({"throughput of a chip", shortest(m.throughput_per_s()) + " /s  (" + std::to_string(m.streams) + " streams of batch " + std::to_string(m.batch) + ", requests overlapping)"});

@@ -65,18 +65,24 @@ std::vector<Offer> offers_of(const inspect::ChipModel& model, const inspect::Siz
   int64_t most = chip.instances.empty() && chip.link ? std::min(chip.link->chips, kMostLinked) : 1;
   for (const auto& i : chip.instances) most = std::max(most, i.chips);
   const int64_t batch = sizes.batch.value_or(1);
+  std::string spread;  // why it is on several chips
   for (;; placement.chips *= 2) {
     std::string why;
     try {
-      const inspect::Modelled m = model.weigh(sizes, placement);
-      if (m.fits) return inspect::offers(m, device::chip::prices());
+      inspect::Modelled m = model.weigh(sizes, placement);
+      if (m.fits) {
+        if (!spread.empty()) m.notes.push_back(placement.chip + ": spread over " + std::to_string(placement.chips) + " chips, since one does not hold it: " + spread);
+        return inspect::offers(m, device::chip::prices());
+      }
       why = "needs " + bytes_text(m.memory_bytes) + " of main memory, has " + bytes_text(m.capacity_bytes);
     } catch (const Error& e) {
       if (e.kind() == ErrorKind::usage || e.kind() == ErrorKind::invalid_file) throw;
+      if (!spread.empty()) return {inspect::refused(placement.chip, placement, batch, spread, true)};  // nor on several
       if (e.kind() != ErrorKind::capacity) return {inspect::refused(placement.chip, placement, batch, first_line(e.what()), false)};
       check_budget();
       why = first_line(e.what());
     }
+    if (spread.empty()) spread = why;
     if (placement.chips * 2 > most || !chip.link) return {inspect::refused(placement.chip, placement, batch, why, true)};
   }
 }
@@ -187,6 +193,7 @@ ordered_json row_json(const Offer& o) {
   j["limiter"] = text_or_null(o.limiter);
   j["interval"] = nullptr;
   j["error_vs_f32"] = optional_json(o.error_vs_f32);
+  j["level"] = text_or_null(o.level);
   j["precision"] = text_or_null(o.precision);
   j["utilisation"] = optional_json(o.utilisation);
   j["memory_bytes"] = o.memory_bytes;
@@ -212,7 +219,10 @@ std::string three(const std::optional<double>& x) {
 }
 
 void print_table(const std::vector<Offer>& rows) {
-  Table table({"chip", "instance", "price", "cores", "type", "latency ms", "per s", "USD / million", "mJ each", "of peak %", "memory", "limiter", "basis", "error"});
+  const bool errors = std::any_of(rows.begin(), rows.end(), [](const Offer& o) { return o.error_vs_f32.has_value(); });
+  std::vector<std::string> header{"chip", "instance", "price", "cores", "type", "latency ms", "per s", "USD / million", "mJ each", "of peak %", "memory", "limiter", "basis", "error"};
+  if (!errors) header.pop_back();
+  Table table(header);
   std::string refused;
   std::map<std::string, std::string> unpriced;
   bool any_assumed = false;
@@ -224,11 +234,12 @@ void print_table(const std::vector<Offer>& rows) {
     if (!o.usd_per_million && !o.cost_reason.empty()) unpriced[o.chip] = o.cost_reason;
     const bool assumed = o.price_source.starts_with("assumed");
     any_assumed = any_assumed || assumed;
-    table.row({o.chip, o.instance + (o.chips > 1 ? " (" + std::to_string(o.chips) + " chips)" : ""), o.price_kind + (assumed ? " *" : ""), std::to_string(o.cores_used), o.precision,
+    std::vector<std::string> cells{o.chip, o.instance + (o.chips > 1 ? " (" + std::to_string(o.chips) + " chips)" : ""), o.price_kind + (assumed ? " *" : ""), std::to_string(o.cores_used), o.precision,
                three(o.latency_ms), three(o.throughput_per_s), three(o.usd_per_million),
                three(o.joules_per_inference ? std::optional(*o.joules_per_inference * 1e3) : std::nullopt),
-               three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt), bytes_text(o.memory_bytes), o.limiter, o.basis,
-               o.error_vs_f32 ? fixed(*o.error_vs_f32, 5) : ""});
+               three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt), bytes_text(o.memory_bytes), o.limiter, o.basis + (o.level.empty() ? "" : ": " + o.level)};
+    if (errors) cells.push_back(o.error_vs_f32 ? fixed(*o.error_vs_f32, 5) : "");
+    table.row(std::move(cells));
   }
   if (!table.empty()) print(table.text());
   if (any_assumed) print("* a price without a published source\n");

@@ -26,6 +26,7 @@ Offer base_offer(const Modelled& m) {
   const auto& p = *m.program;
   Offer o;
   o.chip = m.chip->name;
+  o.level = level_name(m.chip->level);
   o.precision = info(p.precision).name;
   o.chips = p.chips;
   o.cores_used = p.cores;

@@ -10,6 +10,7 @@ namespace bascule::inspect {
 
 struct Offer {
   std::string chip, instance, basis = "modelled", precision;
+  std::string level;       // how deep the model of the chip goes: instruction, tile, roofline
   int64_t chips = 1;       // of the instance; all of them serve, side by side
   int64_t cores_used = 0;  // of one request
   int64_t batch = 1;

@@ -189,6 +189,15 @@ std::vector<std::string> real_chips() {
   return names;
 }
 
+const char* level_name(device::chip::Level level) {
+  switch (level) {
+    case device::chip::Level::instruction: return "instruction";
+    case device::chip::Level::tile: return "tile";
+    case device::chip::Level::roofline: return "roofline";
+  }
+  return "";
+}
+
 std::string batch_symbol(const std::vector<runtime::Port>& inputs) {
   std::vector<std::string> leading;
   for (const auto& p : inputs)
@@ -272,6 +281,9 @@ Modelled ChipModel::weigh(const Sizes& sizes, const Placement& placement) const 
   m.symbols = bound->symbols;
   m.batch = std::max<int64_t>(1, bound->batch);
   m.program = std::make_shared<const Program>(device::chip::map(chip, *bound->graph, options));
+  if ((options.cores > 0 && m.program->cores != options.cores) || m.program->chips != options.chips)
+    fail_unsupported("chip:" + chip.name, std::to_string(std::max<int64_t>(1, options.cores)) + " cores of " + std::to_string(options.chips) + " chips for one request",
+                     "a program for " + std::to_string(m.program->cores) + " of " + std::to_string(m.program->chips), "Leave --cores out");
   m.timing = std::make_shared<const Timing>(device::chip::simulate(chip, *m.program));
   m.engines = engine_uses(*m.program, *m.timing);
   overlap(m);

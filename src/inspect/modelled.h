@@ -19,6 +19,9 @@ std::optional<std::string> chip_of_device(const std::string& device);
 // Every installed chip but those that exist for teaching and for tests.
 std::vector<std::string> real_chips();
 
+// "instruction", "tile" or "roofline".
+const char* level_name(device::chip::Level level);
+
 // The symbol of the leading dimension that stands for the batch, "" if none does.
 std::string batch_symbol(const std::vector<runtime::Port>& inputs);
 

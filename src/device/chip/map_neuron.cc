@@ -25,6 +25,9 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
   const Memory* sums = chip.accumulator();
   if (!local || !sums || local->partitions < 2)
     fail_unsupported("chip:" + chip.name, "a partitioned scratchpad and an accumulator", "a file without", "Give the chip level = \"tile\"");
+  if (options.cores > 1 || options.chips > 1)
+    fail_unsupported("chip:" + chip.name, "one core of one chip for a request", std::to_string(options.cores) + " cores, " + std::to_string(options.chips) + " chips",
+                     "Leave --cores out: throughput counts all cores, each with its own requests");
   partitions_ = local->partitions;
   capacity_ = emit_.capacity(Role::scratchpad);
   precision_ = options.precision.value_or(chip.arithmetic.default_type);
@@ -222,6 +225,7 @@ void Mapper::step(int32_t index) {
   StepInfo info;
   info.name = step_name(graph_, s);
   info.origin = step_origin(graph_, s);
+  info.work = step_work(graph_, s);
   emit_.begin_step(std::move(info));
   if (s.kind != Step::host) {
     if (const std::string why = refusal(chip_, graph_, s); !why.empty()) {

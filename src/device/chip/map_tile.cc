@@ -56,18 +56,6 @@ WorkClass like(WorkClass c) {
   return WorkClass::arith;
 }
 
-Work work_of(const Graph& graph, const Node& node) {
-  if (!node.op->work) return {};
-  std::vector<Type> types, results;
-  for (const Value v : node.inputs) types.push_back(v ? graph.type(v) : absent_type());
-  for (const Value v : node.outputs) results.push_back(graph.type(v));
-  const auto closed = [](const Type& t) { return !t.is_tensor() || t.is_static(); };
-  if (!std::all_of(types.begin(), types.end(), closed) || !std::all_of(results.begin(), results.end(), closed)) return {};
-  const std::span<const Type> all(types);
-  const size_t operands = node.operands();
-  return node.op->work({*node.op, node.attrs, all.first(operands), node.regions, all.subspan(operands), std::string(node.op->name), ErrorKind::internal}, results);
-}
-
 std::map<std::string, std::string, std::less<>> read_pins(const std::string& text) {
   std::map<std::string, std::string, std::less<>> pins;
   for (size_t at = 0; at < text.size();) {
@@ -269,8 +257,7 @@ void TileMapper::map_step(size_t index) {
   at_ = index;
   const Step& s = steps_[index];
   const bool on_host = host_[index];
-  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = {}, .choice = "", .host = on_host ? refusal(chip_, graph_, s) : "", .nodes = s.nodes};
-  for (const int32_t n : s.nodes) info.work += work_of(graph_, graph_.nodes[static_cast<size_t>(n)]);
+  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = step_work(graph_, s), .choice = "", .host = on_host ? refusal(chip_, graph_, s) : "", .nodes = s.nodes};
   e_.begin_step(std::move(info));
   bool empty = true;
   for (const Value v : s.results) empty = empty && graph_.type(v).elements_count().is(0);

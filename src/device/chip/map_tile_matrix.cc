@@ -175,7 +175,7 @@ void TileMapper::map_contraction(const Step& s) {
   Kernel kernel;
   const double tile_factor = 4 + (after ? 6 + 2 * static_cast<double>(operands.size()) : 0) + size_of(out_type);
   if (staged_) {
-    const double limit = local_limit_ * 2;
+    const double limit = std::min(local_limit_ * 2, 0.95 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_);
     double best = std::numeric_limits<double>::infinity();
     const auto consider = [&](int64_t b, int64_t mm, int64_t nn, int64_t kk) {
       const double be = product_of(split_size(s.batch, b)), me = product_of(split_size(s.m, mm)), ne = product_of(split_size(s.n, nn)), ke = product_of(split_size(s.k, kk));

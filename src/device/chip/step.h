@@ -8,6 +8,10 @@
 #include "device/common/lower.h"
 #include "graph/graph.h"
 
+namespace bascule {
+struct Work;
+}
+
 namespace bascule::device::chip {
 
 struct Chip;
@@ -113,6 +117,7 @@ std::string refusal(const Chip& chip, const Graph& graph, const Step& step);
 const char* name(Step::Kind kind);
 std::string step_name(const Graph& graph, const Step& step);  // "dot_general + add + gelu"
 Origin step_origin(const Graph& graph, const Step& step);     // of all its nodes
+Work step_work(const Graph& graph, const Step& step);         // of all its nodes
 std::string text(const Graph& graph, const Step& step);
 
 }  // namespace bascule::device::chip

@@ -1,4 +1,5 @@
 // device/chip/step_text.cc — steps as people read them.
+#include <algorithm>
 #include <cstdio>
 
 #include "device/chip/step_maker.h"
@@ -60,6 +61,18 @@ std::string windows(const Step& s) {
   return out;
 }
 
+Work work_of(const Graph& graph, const Node& node) {
+  if (!node.op->work) return {};
+  std::vector<Type> types, results;
+  for (const Value v : node.inputs) types.push_back(v ? graph.type(v) : absent_type());
+  for (const Value v : node.outputs) results.push_back(graph.type(v));
+  const auto closed = [](const Type& t) { return !t.is_tensor() || t.is_static(); };
+  if (!std::all_of(types.begin(), types.end(), closed) || !std::all_of(results.begin(), results.end(), closed)) return {};
+  const std::span<const Type> all(types);
+  const size_t operands = node.operands();
+  return node.op->work({*node.op, node.attrs, all.first(operands), node.regions, all.subspan(operands), std::string(node.op->name), ErrorKind::internal}, results);
+}
+
 }  // namespace
 
 const char* name(Step::Kind kind) {
@@ -91,6 +104,12 @@ std::string step_name(const Graph& g, const Step& s) {
   }
   if (more) out += " + " + std::to_string(more) + " more";
   return out;
+}
+
+Work step_work(const Graph& g, const Step& s) {
+  Work work;
+  for (const int32_t n : s.nodes) work += work_of(g, g.nodes[static_cast<size_t>(n)]);
+  return work;
 }
 
 Origin step_origin(const Graph& g, const Step& s) {
