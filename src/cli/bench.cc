@@ -44,6 +44,7 @@ std::vector<HostValues> input_sets(const runtime::Session& session, const InputO
 // One deterministic figure: all percentiles are the same.
 int bench_chip(const Options& o, const std::string& chip) {
   const BudgetScope scope(o.session.limits.budget());
+  if (!o.output.empty()) fail_usage("--output", "a device that runs the model", "--device chip:" + escaped(chip) + ", whose times need no answer", "Use bascule run for the answer in the chip's arithmetic");
   const inspect::Modelled m = weigh(o.session.model, chip, o.session.precision, o.inputs, o.weigh);
   const auto& p = *m.program;
   const auto& t = *m.timing;

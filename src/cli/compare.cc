@@ -60,7 +60,14 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 // The model spread over two, four ... chips of an instance when it does not fit one.
 std::vector<Offer> offers_of(const inspect::ChipModel& model, const inspect::Sizes& sizes, inspect::Placement placement) {
-  const auto& chip = device::chip::find_chip(placement.chip);
+  const device::chip::Chip* found = nullptr;
+  try {
+    found = &device::chip::find_chip(placement.chip);
+  } catch (const Error& e) {  // a damaged chip file is a line of the table, not the end of it
+    if (e.kind() != ErrorKind::invalid_file) throw;
+    return {inspect::refused(placement.chip, placement, sizes.batch.value_or(1), first_line(e.what()), false)};
+  }
+  const device::chip::Chip& chip = *found;
   constexpr int64_t kMostLinked = 16;  // of chips that no instance groups
   int64_t most = chip.instances.empty() && chip.link ? std::min(chip.link->chips, kMostLinked) : 1;
   for (const auto& i : chip.instances) most = std::max(most, i.chips);
