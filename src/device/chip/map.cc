@@ -10,13 +10,18 @@ namespace bascule::device::chip {
 
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
   if (chip.level == Level::instruction && chip.machine == Machine::scratchpad) {
-    neuron::Mapper first(chip, graph, options);
-    try {
-      return first.run();
-    } catch (const Error& e) {  // with weights that stay, activations may find too little room
-      if (e.kind() != ErrorKind::capacity || !first.resident()) throw;
+    // With weights that stay, or large blocks, other data may find too little room: then without, then in smaller blocks.
+    bool resident = true;
+    for (double share = 1;; share /= 2) {
+      neuron::Mapper mapper(chip, graph, options, resident, share);
+      try {
+        return mapper.run();
+      } catch (const Error& e) {
+        if (e.kind() != ErrorKind::capacity || share < 0.2) throw;
+      }
+      if (mapper.resident()) share *= 2;
+      resident = false;
     }
-    return neuron::Mapper(chip, graph, options, false).run();
   }
   return map_tiles(chip, graph, make_steps(graph), options);
 }

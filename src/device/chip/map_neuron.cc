@@ -19,7 +19,7 @@ bool dense(const std::vector<int64_t>& extents, const std::vector<int64_t>& stri
 
 }  // namespace
 
-Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident)
+Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident, double share)
     : chip_(chip), graph_(graph), options_(options), emit_(chip, graph.name, 1), steps_(make_steps(graph)) {
   const Memory* local = chip.scratchpad();
   const Memory* sums = chip.accumulator();
@@ -30,6 +30,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
                      "Leave --cores out: throughput counts all cores, each with its own requests");
   partitions_ = local->partitions;
   capacity_ = emit_.capacity(Role::scratchpad);
+  budget_ = static_cast<int64_t>(share * static_cast<double>(capacity_));
   precision_ = options.precision.value_or(chip.arithmetic.default_type);
   if (!chip.matrix.passes.contains(precision_))
     fail_unsupported("chip:" + chip.name, "a precision that the matrix engine takes", std::string(info(precision_).name), "Choose another precision");
@@ -175,9 +176,9 @@ std::optional<Placement> Mapper::wish_of(const Step& s, Value v) const {
       return std::nullopt;
     case Step::window:
       if (!s.views.empty() && s.views[0].value == v) {
-        int64_t best = 0, stride = 0;
-        for (size_t a = 0; a < s.axes.size(); ++a)
-          if (s.windows[a].plain() && s.axes[a] > best) best = s.axes[a], stride = s.views[0].layout.strides[a];
+        const int rows = window_rows(s);
+        if (rows < 0) return std::nullopt;
+        const int64_t best = s.axes[static_cast<size_t>(rows)], stride = s.views[0].layout.strides[static_cast<size_t>(rows)];
         if (best > 1 && stride > 0) return Placement{stride, best};
       }
       return std::nullopt;

@@ -68,8 +68,8 @@ struct Source {
 
 class Mapper {
  public:
-  // resident: whether weights may stay in the scratchpad between requests.
-  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true);
+  // resident: whether weights may stay in the scratchpad between requests. share: of the scratchpad, that blocks of work are cut for.
+  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true, double share = 1);
   bool resident() const { return resident_; }
   Program run();
 
@@ -98,6 +98,8 @@ class Mapper {
   void load_dense(int32_t main_buffer, int64_t total, Placement p, const Place& at, Channel channel, bool image_of_placement = false);
   void store(const Place& from, Placement p, int64_t total, int32_t main_buffer, bool image);
   void convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total);
+  std::vector<Box> boxes_of(const Nest& n, size_t operand_index, const Place& at) const;
+  Box cover(const std::vector<Box>& boxes) const;
   int32_t weight_image(int32_t item_index, Placement p, DType dtype);  // whole, tile after tile, arranged when compiled; the main buffer
   void load_weight(int32_t item_index, Placement p, DType dtype, const Place& at);
   int32_t take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail = false);  // scratchpad, others moved out if need be
@@ -158,6 +160,7 @@ class Mapper {
   int32_t narrow_input(int32_t item_index);
   void pack(Convolution& c, int32_t from, const Box& block);
   void matmul_block(Convolution& c, const Box& block);
+  int window_rows(const Step& s) const;
   void depthwise_block(Convolution& c, const Box& block);
   struct Attention;
   struct Heads;
@@ -221,6 +224,7 @@ class Mapper {
   };
   std::vector<Unit> units_;
   int64_t capacity_ = 0;  // bytes of a partition of the scratchpad
+  int64_t budget_ = 0;    // the same, as far as blocks of work may count on it
 };
 
 }  // namespace bascule::device::chip::neuron

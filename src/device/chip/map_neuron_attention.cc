@@ -130,7 +130,7 @@ void Mapper::attention(const Step& s) {
   Target out = target(oy.item, a.y.operands[0].placement);
   const int64_t in_bytes = place_bytes(oq.total, a.q.operands[0].placement, precision_) + place_bytes(ok.total, a.k.operands[0].placement, precision_) +
                            place_bytes(ov.total, a.v.operands[0].placement, precision_);
-  const bool streamed = out.image >= 0 || in_bytes > capacity_ / 2;
+  const bool streamed = out.image >= 0 || in_bytes > budget_ / 2;
   const int64_t per_block = streamed ? 1 : B;
   for (int64_t b0 = 0; b0 < B; b0 += per_block) {
     const auto held = [&](Nest& n, DType t) {

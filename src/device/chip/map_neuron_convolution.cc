@@ -171,9 +171,9 @@ void Mapper::convolve(Convolution& c) {
   if (!c.depthwise) {
     const int64_t column_bytes = c.row_tiles * c.taps.count() * bytes;
     const int64_t unit = std::min(s.out_channels, chip_.matrix.cols);
-    c.chunk = std::clamp<int64_t>(capacity_ / 12 / column_bytes / unit * unit, unit, s.out_channels);
+    c.chunk = std::clamp<int64_t>(budget_ / 12 / column_bytes / unit * unit, unit, s.out_channels);
     c.chunks = ceil_div(s.out_channels, c.chunk);
-    c.keep = resident_ || s.groups * c.chunks * c.chunk * column_bytes <= capacity_ / 4;
+    c.keep = resident_ || s.groups * c.chunks * c.chunk * column_bytes <= budget_ / 4;
     c.pieces.assign(static_cast<size_t>(s.groups * c.chunks), -1);
     arrange_taps(c);
   }
@@ -181,12 +181,22 @@ void Mapper::convolve(Convolution& c) {
   int32_t source_main = -1;
   if (c.packed) source_main = narrow_input(in_item);
   // blocks: images, then rows of the first spatial axis
-  const bool x_whole = !c.packed && place_bytes(c.x.operands[0].total, c.x.operands[0].placement, precision_) <= capacity_ * 2 / 5;
-  const bool streamed = out.image >= 0 || !x_whole;
+  const auto held = [&](const Operand& o, DType t) {
+    const auto& local = item(o.item).local;
+    return std::any_of(local.begin(), local.end(), [&](const Held& h) { return h.placement == o.placement && h.dtype == t; });
+  };
+  const bool x_whole = !c.packed && (held(c.x.operands[0], precision_) || place_bytes(c.x.operands[0].total, c.x.operands[0].placement, precision_) <= budget_ / 4);
+  int64_t beside = 0;  // of the epilogue, still to come
+  for (size_t e = 1; e < c.y.operands.size(); ++e) {
+    const Operand& o = c.y.operands[e];
+    if (!item(o.item).weight && !held(o, operand_type(o))) beside += place_bytes(o.total, o.placement, operand_type(o));
+  }
+  const bool streamed = out.image >= 0 || !x_whole || beside > budget_ / 4;
   int64_t images = s.images, lines = s.windows.empty() ? 1 : s.windows[0].out;
   const int64_t all_lines = lines;
   if (streamed) {
-    double need = out.image >= 0 ? static_cast<double>(place_bytes(c.y.operands[0].total, py, item(out_item).dtype)) : 0;
+    double need = static_cast<double>(beside);
+    if (out.image >= 0) need += static_cast<double>(place_bytes(c.y.operands[0].total, py, item(out_item).dtype));
     if (c.packed) {
       double plane = static_cast<double>(s.images * bytes);
       for (const WindowAxis& w : s.windows) plane *= static_cast<double>(w.in);
@@ -194,7 +204,7 @@ void Mapper::convolve(Convolution& c) {
     } else if (!x_whole) {
       need += static_cast<double>(place_bytes(c.x.operands[0].total, c.x.operands[0].placement, precision_));
     }
-    const double parts = std::max(1.0, need / (static_cast<double>(capacity_) / 6));
+    const double parts = std::max(1.0, need / (static_cast<double>(budget_) / 6));
     if (parts <= static_cast<double>(images)) {
       images = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(images) / parts));
     } else {
@@ -320,7 +330,7 @@ int32_t Mapper::narrow_input(int32_t item_index) {
   for (int64_t d = 1; d <= 4096 && d <= total; ++d)
     if (total % d == 0 && (total / d >= partitions_ || d == 1)) inner = d;
   const Placement p{inner, total / inner};
-  const int64_t tiles = std::max<int64_t>(1, capacity_ / 8 / (inner * 4));
+  const int64_t tiles = std::max<int64_t>(1, budget_ / 8 / (inner * 4));
   for (int64_t q = 0; q < p.extent; q += tiles * partitions_) {
     const Window w{q, std::min(p.extent, q + tiles * partitions_), 0, 1, 0, inner};
     Place wide = room("input", total, p, emit_.buffer(from).dtype, &w, false), narrow = room("input", total, p, precision_, &w, false);
@@ -384,7 +394,12 @@ void Mapper::matmul_block(Convolution& c, const Box& block) {
   const auto piece = [&](int64_t index) {
     int32_t& id = c.pieces[static_cast<size_t>(index)];
     if (id >= 0) return id;
-    id = take("weights", precision_, c.rows, piece_columns);
+    id = take("weights", precision_, c.rows, piece_columns, true);
+    if (id < 0) {  // the other pieces are loaded again when they are needed
+      for (int32_t& other : c.pieces)
+        if (other >= 0 && !resident_) emit_.release(other), other = -1;
+      id = take("weights", precision_, c.rows, piece_columns);
+    }
     Pattern in, out;
     in.buffer = c.weight_main;
     in.offset = index * c.rows * piece_columns;
@@ -669,6 +684,22 @@ void Mapper::depthwise_block(Convolution& c, const Box& block) {
     }
 }
 
+// The axis of a window step that lies on partitions: where x lies already, else the longest after the first (images come one after the other).
+int Mapper::window_rows(const Step& s) const {
+  const Item& it = items_[static_cast<size_t>(item_of(s.views[0].value))];
+  int best = -1;
+  for (size_t a = 0; a < s.axes.size(); ++a) {
+    if (!s.windows[a].plain()) continue;
+    const Placement p{s.views[0].layout.strides[a], s.axes[a]};
+    for (const auto* copies : {&it.local, &it.images})
+      for (const Held& h : *copies)
+        if (h.placement == p && s.axes[a] > 1) return static_cast<int>(a);
+    const bool longer = best < 0 || s.axes[a] > s.axes[static_cast<size_t>(best)];
+    if (longer || (best == 0 && s.axes[a] >= partitions_ / 8)) best = static_cast<int>(a);
+  }
+  return best;
+}
+
 // Folds over windows: where a window lies inside, all of it at once; at the edges what is inside.
 void Mapper::window_step(const Step& s) {
   if (s.initial != neutral(s.fold) || s.fold == loops::Op::load) return host_step(s);
@@ -678,9 +709,7 @@ void Mapper::window_step(const Step& s) {
     if (w.base > 1) return host_step(s);
     xe.push_back(w.in);
   }
-  int part = -1;
-  for (size_t a = 0; a < s.axes.size(); ++a)
-    if (s.windows[a].plain() && (part < 0 || s.axes[a] > s.axes[static_cast<size_t>(part)])) part = static_cast<int>(a);
+  const int part = window_rows(s);
   if (part < 0) return host_step(s);
   const auto p = static_cast<size_t>(part);
   Nest y, x;
@@ -698,7 +727,7 @@ void Mapper::window_step(const Step& s) {
   if (!fits(x.operands[0].placement, ox.total) || !x.refine() || x.extents.size() != xe.size() || (x.part_axis(0) != part && xe[p] > 1)) return host_step(s);
   const DType type = item(ox.item).dtype;
   Target out = target(oy.item, y.operands[0].placement);
-  const bool streamed = out.image >= 0 || place_bytes(ox.total, x.operands[0].placement, type) > capacity_ * 2 / 5;
+  const bool streamed = out.image >= 0 || place_bytes(ox.total, x.operands[0].placement, type) > budget_ * 2 / 5;
   choice(streamed ? "blocks of the first axis" : "whole");
   // blocks: one step of the first axis, and lines of the first windowed one
   std::vector<int> windowed, plain;

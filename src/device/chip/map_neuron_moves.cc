@@ -142,7 +142,7 @@ bool Mapper::move_local(const Step& s) {
     int axis = -1;
   };
   for (const Placement& p : tries) {
-    if (!fits(p, total) || p.replicated() || place_bytes(total, p, item(out).dtype) > capacity_ / 4) continue;
+    if (!fits(p, total) || p.replicated() || place_bytes(total, p, item(out).dtype) > budget_ / 4) continue;
     std::vector<Part> parts;
     for (const Piece& piece : s.pieces) {
       Part part;
@@ -256,7 +256,7 @@ bool Mapper::move_turned(const Piece& p, int32_t to) {
   const int64_t total = item(from).total, q0 = extent > 0 ? p.from.layout.offset % extent : 0;
   const Placement lying{1, extent};
   const DType type = item(from).dtype;
-  if (extent <= 1 || !fits(lying, total) || q0 + p.extents[fast] > extent || type != emit_.buffer(to).dtype || place_bytes(total, lying, type) > capacity_ / 3) return false;
+  if (extent <= 1 || !fits(lying, total) || q0 + p.extents[fast] > extent || type != emit_.buffer(to).dtype || place_bytes(total, lying, type) > budget_ / 3) return false;
   const Place at = hold(from, lying, type);
   const int64_t width = pitch(at), block = at.outers * at.inners;
   for (int64_t q = q0; q < q0 + p.extents[fast];) {

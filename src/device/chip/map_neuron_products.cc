@@ -223,10 +223,11 @@ std::vector<Box> Mapper::boxes(const Nest& n, const Box& within, const std::vect
     if (single(axes[k])) continue;
     if (!open) continue;
     step[k] = std::max<int64_t>(1, std::min(extent, most / size));
+    const bool innermost = size == 1;
     size *= step[k];
     if (step[k] < extent) {
       step[k] = ceil_div(extent, ceil_div(extent, step[k]));  // equal slices
-      step[k] = std::min(extent, ceil_div(step[k], unit) * unit);
+      if (innermost) step[k] = std::min(extent, ceil_div(step[k], unit) * unit);  // whole tiles of rows
       open = false;
     }
   }
@@ -413,9 +414,10 @@ void Mapper::emit_product(const Step& s, Product& p) {
   const int64_t outer_features = ns.empty() ? 1 : n.extents[static_cast<size_t>(ns[0])];
   int64_t chunk = outer_features;  // of the outermost feature axis
   if (p.weight) {
-    const int64_t unit = inner_features > 1 ? 1 : std::min(outer_features, p.features ? chip_.matrix.cols : most_moving);
     const int64_t column_bytes = k_tiles * inner_features * bytes;
-    const int64_t want = capacity_ / 12, most = capacity_ / 4;
+    int64_t unit = inner_features > 1 ? 1 : std::min(outer_features, p.features ? chip_.matrix.cols : most_moving);
+    while (unit > chip_.matrix.cols && unit * column_bytes > budget_ / 10) unit = ceil_div(unit, 2);
+    const int64_t want = budget_ / 12, most = budget_ / 4;
     chunk = std::max<int64_t>(unit, want / std::max<int64_t>(column_bytes, 1) / unit * unit);
     while (chunk > 1 && chunk * column_bytes > most) chunk = ceil_div(chunk, 2);
     chunk = std::min(chunk, outer_features);
@@ -424,14 +426,19 @@ void Mapper::emit_product(const Step& s, Product& p) {
   }
   const int64_t chunks = ceil_div(outer_features, chunk);
   const int64_t chunk_columns = chunk * inner_features;
-  const bool keep_all = p.weight && (resident_ || chunks * chunk_columns * k_tiles * bytes <= capacity_ / 3);
+  const bool keep_all = p.weight && (resident_ || chunks * chunk_columns * k_tiles * bytes <= budget_ / 3);
   std::vector<int32_t> pieces(static_cast<size_t>(chunks), -1);
   int32_t weight_main = -1;
   if (p.weight) weight_main = arrange_weight(n, p.k_axis, ks, ns, k_rows, chunk, chunks, in_type, pieces);
   const auto piece = [&](int64_t c) {
     int32_t& id = pieces[static_cast<size_t>(c)];
     if (id >= 0) return id;
-    id = take("weights", in_type, k_rows, k_tiles * chunk_columns);
+    id = take("weights", in_type, k_rows, k_tiles * chunk_columns, true);
+    if (id < 0) {  // the other chunks are loaded again when they are needed
+      for (int32_t& other : pieces)
+        if (other >= 0) emit_.release(other), other = -1;
+      id = take("weights", in_type, k_rows, k_tiles * chunk_columns);
+    }
     Pattern in, out;
     in.buffer = weight_main;
     in.offset = c * k_rows * k_tiles * chunk_columns;
@@ -456,16 +463,22 @@ void Mapper::emit_product(const Step& s, Product& p) {
       if (h.placement == px && h.dtype == in_type) return true;
     return false;
   };
-  bool streamed = out.image >= 0;
-  if (!x_held()) streamed = streamed || x_bytes > capacity_ / 4;
+  int64_t unheld = x_held() ? 0 : x_bytes;  // bytes of a partition that are still to come
+  for (size_t e = 3; e < n.operands.size(); ++e) {
+    const Operand& o = n.operands[e];
+    if (item(o.item).weight) continue;
+    const auto& local = item(o.item).local;
+    if (std::none_of(local.begin(), local.end(), [&](const Held& h) { return h.placement == o.placement && h.dtype == operand_type(o); })) unheld += place_bytes(o.total, o.placement, operand_type(o));
+  }
+  const bool streamed = out.image >= 0 || unheld > budget_ / 4;
   Box all = n.all();
   std::vector<Box> blocks{all};
   if (streamed && !ms.empty()) {
     int64_t rows = 1;
     for (const int a : ms) rows *= n.extents[static_cast<size_t>(a)];
     const int64_t y_bytes = place_bytes(n.operands[2].total, n.operands[2].placement, item(out_item).dtype);
-    const double need = static_cast<double>((x_held() ? 0 : x_bytes) + (out.image >= 0 ? y_bytes : 0)) ;
-    const double parts = std::max(1.0, need / (static_cast<double>(capacity_) / 5));
+    const double need = static_cast<double>(unheld + (out.image >= 0 ? y_bytes : 0));
+    const double parts = std::max(1.0, need / (static_cast<double>(budget_) / 5));
     int64_t most = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) / parts));
     const int64_t unit = p.features ? most_moving : partitions_;
     if (most > unit) most = most / unit * unit;
@@ -481,7 +494,7 @@ void Mapper::emit_product(const Step& s, Product& p) {
       const Window w = window(n.operands[2], b);
       widest = std::max(widest, (ceil_div(w.q1, partitions_) - w.q0 / partitions_) * (w.outer1 - w.outer0) * (w.inner1 - w.inner0));
     }
-    if (storage_bytes(item(out_item).dtype, widest) > capacity_ / 4) {
+    if (storage_bytes(item(out_item).dtype, widest) > budget_ / 4) {
       by_chunk = true;
       std::vector<Box> parts;
       const auto a = static_cast<size_t>(ns[0]);
@@ -620,10 +633,11 @@ void Mapper::emit_product(const Step& s, Product& p) {
         piece(c);
         over_rows(batch, [&](const Box& b) { over_features(b, c); });
       } else if (keep_all || !p.weight) {
-        if (p.weight)
-          for (int64_t c = 0; c < chunks; ++c) piece(c);
         over_rows(batch, [&](const Box& rows_box) {
-          for (int64_t c = 0; c < chunks; ++c) over_features(chunk_box(rows_box, c), c);
+          for (int64_t c = 0; c < chunks; ++c) {
+            if (p.weight) piece(c);
+            over_features(chunk_box(rows_box, c), c);
+          }
         });
       } else {
         for (int64_t c = 0; c < chunks; ++c) {

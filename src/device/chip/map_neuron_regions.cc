@@ -241,7 +241,7 @@ void Mapper::region(const Step& s) {
   };
   choice("rows=" + std::to_string(m.operands[0].placement.extent) + "/" + std::to_string(m.operands[0].placement.inner));
   bool streamed = out.image >= 0;
-  for (size_t k = 1; k < first_iota; ++k) streamed = streamed || place_bytes(m.operands[k].total, m.operands[k].placement, item(m.operands[k].item).dtype) > capacity_ / 4;
+  for (size_t k = 1; k < first_iota; ++k) streamed = streamed || place_bytes(m.operands[k].total, m.operands[k].placement, item(m.operands[k].item).dtype) > budget_ / 4;
   std::vector<Place> whole_places;
   if (!streamed)
     for (size_t k = 1; k < first_iota; ++k) whole_places.push_back(hold_operand(m.operands[k]));

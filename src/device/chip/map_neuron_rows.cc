@@ -77,7 +77,7 @@ void Mapper::rows(const Step& s) {
     shape.outers = w.outer1;
     shape.inners = w.inner1;
   }
-  const bool streamed = out.image >= 0 || place_bytes(n.operands[1].total, n.operands[1].placement, item(n.operands[1].item).dtype) > capacity_ / 4;
+  const bool streamed = out.image >= 0 || place_bytes(n.operands[1].total, n.operands[1].placement, item(n.operands[1].item).dtype) > budget_ / 4;
   const std::vector<int> ps = axes_of(n, 'P'), rs = axes_of(n, 'R');
   std::vector<Place> held;
   if (!streamed)

@@ -157,7 +157,7 @@ Place Mapper::hold(int32_t item_index, Placement p, DType dtype, const Window* w
       h.used = now_;
       return h.place;
     }
-  if (!w || covers_all(*w, p, it.total) || place_bytes(it.total, p, dtype) <= capacity_ / 6 || (it.weight && resident_)) {
+  if (!w || covers_all(*w, p, it.total) || place_bytes(it.total, p, dtype) <= budget_ / 6 || (it.weight && resident_)) {
     const Place at = whole(item_index, p, dtype);
     if (at.buffer >= 0) return at;
   }
@@ -202,16 +202,7 @@ void Mapper::fill_place(int32_t item_index, Placement p, DType dtype, const Plac
         n.operands[1].placement = via;
         for (Operand& o : n.operands) o.total = total, o.strides = {1};
         if (n.refine()) {
-          Box box = n.all();
-          for (size_t a = 0; a < n.extents.size(); ++a) {
-            const Digit& d = n.operands[0].digits[a];
-            if (d.step != 1 || n.extents[a] == 1) continue;
-            const Window mine = {at.tile0 * partitions_, 0, at.outer0, at.outer0 + at.outers, at.inner0, at.inner0 + at.inners};
-            const int64_t low = d.level == Level::inner ? mine.inner0 : d.level == Level::outer ? mine.outer0 : 0;
-            const int64_t high = d.level == Level::inner ? mine.inner1 : d.level == Level::outer ? mine.outer1 : n.extents[a];
-            const int64_t whole_level = d.level == Level::inner ? p.inner : d.level == Level::outer ? total / (p.inner * p.extent) : p.extent;
-            if (n.extents[a] == whole_level) box.start[a] = low, box.size[a] = high - low;
-          }
+          const Box box = cover(boxes_of(n, 0, at));
           const Window w = window(n.operands[1], box);
           Place middle = room(item(item_index).name, total, via, between, &w, false);
           temporaries_.push_back(middle.buffer);
@@ -278,6 +269,63 @@ void Mapper::store(const Place& from, Placement p, int64_t total, int32_t main_b
   }
 }
 
+// The boxes over the axes of a nest that make up a block of an operand exactly.
+std::vector<Box> Mapper::boxes_of(const Nest& n, size_t operand_index, const Place& at) const {
+  const Operand& o = n.operands[operand_index];
+  const Placement p = o.placement;
+  const int64_t tiles = pitch(at) / (at.outers * at.inners);
+  const int64_t low[3] = {at.inner0, at.tile0 * partitions_, at.outer0};
+  const int64_t high[3] = {at.inner0 + at.inners, std::min(p.extent, (at.tile0 + tiles) * partitions_), at.outer0 + at.outers};
+  std::vector<Box> out{n.all()};
+  for (int level = 0; level < 3; ++level) {
+    std::vector<size_t> axes;  // outermost first
+    for (size_t a = 0; a < n.extents.size(); ++a)
+      if (o.digits[a].level == static_cast<Level>(level) && o.digits[a].step > 0) axes.push_back(a);
+    std::sort(axes.begin(), axes.end(), [&](size_t a, size_t b) { return o.digits[a].step > o.digits[b].step; });
+    std::vector<Box> next;
+    for (const Box& from : out) {
+      Box b = from;
+      const std::function<void(size_t, int64_t, int64_t)> part = [&](size_t k, int64_t w0, int64_t w1) {
+        if (k == axes.size()) {
+          next.push_back(b);
+          return;
+        }
+        const size_t a = axes[k];
+        const int64_t step = o.digits[a].step, whole = step * n.extents[a];
+        if (w0 <= 0 && w1 >= whole) return part(k + 1, 0, step);
+        if (w0 % step == 0 && w1 % step == 0) {
+          b.start[a] = w0 / step;
+          b.size[a] = w1 / step - w0 / step;
+          part(k + 1, 0, step);
+        } else {
+          for (int64_t i = w0 / step; i * step < w1; ++i) {
+            b.start[a] = i;
+            b.size[a] = 1;
+            part(k + 1, std::max<int64_t>(0, w0 - i * step), std::min(step, w1 - i * step));
+          }
+        }
+        b.start[a] = 0;
+        b.size[a] = n.extents[a];
+      };
+      part(0, low[level], high[level]);
+    }
+    out = std::move(next);
+  }
+  return out;
+}
+
+// The smallest box around boxes.
+Box Mapper::cover(const std::vector<Box>& boxes) const {
+  Box r = boxes.front();
+  for (const Box& b : boxes)
+    for (size_t a = 0; a < r.start.size(); ++a) {
+      const int64_t end = std::max(r.start[a] + r.size[a], b.start[a] + b.size[a]);
+      r.start[a] = std::min(r.start[a], b.start[a]);
+      r.size[a] = end - r.start[a];
+    }
+  return r;
+}
+
 // The same elements in another placement: copied by an engine, turned through the accumulator, or moved by DMA.
 void Mapper::convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total) {
   Nest n;
@@ -295,18 +343,6 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   };
   if (!n.refine()) return through_main();
   const Operand &a = n.operands[0], &b = n.operands[1];
-  Box box = n.all();
-  const int64_t levels[3] = {p.inner, p.extent, total / (p.inner * p.extent)};
-  for (size_t k = 0; k < n.extents.size(); ++k) {
-    const Digit& d = b.digits[k];
-    if (d.step != 1 || n.extents[k] != levels[static_cast<size_t>(d.level)]) continue;
-    if (d.level == Level::inner) box.start[k] = at.inner0, box.size[k] = at.inners;
-    if (d.level == Level::outer) box.start[k] = at.outer0, box.size[k] = at.outers;
-    if (d.level == Level::part && p.extent > partitions_) {
-      box.start[k] = at.tile0 * partitions_;
-      box.size[k] = std::min(p.extent, (at.tile0 + pitch(at) / (at.outers * at.inners)) * partitions_) - box.start[k];
-    }
-  }
   const int pa = n.part_axis(0), pb = n.part_axis(1);
   const DType type_in = emit_.buffer(from.buffer).dtype, type_out = emit_.buffer(at.buffer).dtype;
   const int axes = static_cast<int>(n.extents.size());
@@ -325,7 +361,7 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
     looped.insert(looped.end(), free.begin(), free.end());
     free.clear();
   }
-  Box at_box = box;
+  Box box, at_box;
   const std::function<void(size_t)> loop = [&](size_t depth) {
     if (depth < looped.size()) {
       const auto k = static_cast<size_t>(looped[depth]);
@@ -392,7 +428,10 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
       j += rows;
     }
   };
-  loop(0);
+  for (const Box& exact : boxes_of(n, 1, at)) {
+    box = at_box = exact;
+    loop(0);
+  }
 }
 
 // Room of activations in main memory goes to others of the same size only: where it once was no weight may lie.
@@ -501,7 +540,7 @@ void Mapper::load_weight(int32_t item_index, Placement p, DType dtype, const Pla
 Mapper::Target Mapper::target(int32_t item_index, Placement p) {
   Item& it = item(item_index);
   Target t;
-  if (place_bytes(it.total, p, it.dtype) <= capacity_ * 2 / 5) {
+  if (place_bytes(it.total, p, it.dtype) <= budget_ * 2 / 5) {
     t.place = room(it.name, it.total, p, it.dtype, nullptr, true);
     if (t.place.buffer >= 0) {
       it.local.push_back({p, t.place, it.dtype, now_});

@@ -53,7 +53,7 @@ struct Access {
 };
 
 // How a weight was laid out when the model was compiled: element i of the buffer, in row-major order over `dims`, is the value's element
-// offset + sum_k i[k] * strides[k]. The product of dims is the buffer's elements.
+// offset + sum_k i[k] * strides[k], 0 where that lies beyond the value (padding to whole tiles). The product of dims is the buffer's elements.
 struct Arrangement {
   std::vector<int64_t> dims, strides;
   int64_t offset = 0;

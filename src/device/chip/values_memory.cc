@@ -101,7 +101,7 @@ Tensor arranged(const Tensor& t, const Arrangement& a, const std::string& what) 
     const int64_t reach = (a.dims[k] - 1) * a.strides[k];
     (reach < 0 ? low : high) += reach;
   }
-  if (low < 0 || high >= t.elements())
+  if (low < 0)
     fail_device(what, "an arrangement of the " + std::to_string(t.elements()) + " elements of the weight", "elements " + std::to_string(low) + " to " + std::to_string(high), "This is a bug of the mapper");
   Tensor out(t.dtype(), a.dims);
   const int bits = info(t.dtype()).storage_bits;
@@ -110,10 +110,15 @@ Tensor arranged(const Tensor& t, const Arrangement& a, const std::string& what) 
   std::vector<int64_t> index(a.dims.size(), 0);
   const size_t last = a.dims.size();
   const int64_t inner = last > 0 ? a.dims[last - 1] : 1, stride = last > 0 ? a.strides[last - 1] : 1;
+  const auto within = [&](int64_t at) {  // elements of a row that lie in the value: the others stay 0
+    if (high < t.elements()) return inner;
+    if (stride <= 0) return at < t.elements() ? inner : 0;
+    return std::clamp<int64_t>((t.elements() - at + stride - 1) / stride, 0, inner);
+  };
   const auto row = [&]<class T>(int64_t at, int64_t done, T) {
     const T* x = reinterpret_cast<const T*>(from) + at;
     T* y = reinterpret_cast<T*>(to) + done;
-    for (int64_t i = 0; i < inner; ++i) y[i] = x[i * stride];
+    for (int64_t i = 0, n = within(at); i < n; ++i) y[i] = x[i * stride];
   };
   int64_t at = a.offset;
   for (int64_t done = 0; done < out.elements(); done += inner) {
@@ -122,7 +127,7 @@ Tensor arranged(const Tensor& t, const Arrangement& a, const std::string& what) 
     else if (bits == 8) row(at, done, uint8_t{});
     else if (bits == 64) row(at, done, uint64_t{});
     else
-      for (int64_t i = 0; i < inner; ++i) store_double(t.dtype(), to, done + i, load_double(t.dtype(), from, at + i * stride));
+      for (int64_t i = 0, n = within(at); i < n; ++i) store_double(t.dtype(), to, done + i, load_double(t.dtype(), from, at + i * stride));
     for (size_t k = last > 0 ? last - 1 : 0; k-- > 0;) {
       at += a.strides[k];
       if (++index[k] < a.dims[k]) break;
