@@ -9,10 +9,12 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "device/chip/chip.h"
 #include "device/chip/map.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
 #include "import/importer.h"
+#include "inspect/host_split.h"
 #include "ops/cases.h"
 #include "passes/pipeline.h"
 #include "tests/support/execute_steps.h"
@@ -226,7 +228,16 @@ struct Cut {
 
 TEST(Steps, models_come_apart_as_expected) {
   const std::vector<Cut> cuts = {
-      {"bert_base", {{"batch", 2}, {"seq", 16}}, {{Step::contraction, 72}, {Step::attention, 12}, {Step::rows, 25}, {Step::host, 0}}, 120},
+      // Per layer: q, k, v, attention, its projection with the residual, a norm, two products with gelu and residual, a norm.
+      {"bert_base", {{"batch", 2}, {"seq", 16}}, {{Step::contraction, 72}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::region, 3}, {Step::move, 0}, {Step::host, 0}}, 113},
+      {"gpt2", {{"batch", 1}, {"seq", 16}}, {{Step::contraction, 49}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::move, 0}, {Step::host, 0}}, 90},
+      {"llama_110m", {{"batch", 1}, {"seq", 16}}, {{Step::contraction, 85}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::move, 24}, {Step::host, 0}}, 200},
+      {"vit_b_16", {{"batch", 1}}, {{Step::contraction, 49}, {Step::convolution, 1}, {Step::attention, 12}, {Step::rows, 25}, {Step::host, 0}}, 90},
+      {"resnet50", {{"batch", 1}}, {{Step::contraction, 37}, {Step::convolution, 17}, {Step::window, 1}, {Step::region, 1}, {Step::move, 0}, {Step::host, 0}}, 56},
+      {"whisper_tiny_encoder", {{"batch", 1}}, {{Step::contraction, 24}, {Step::convolution, 2}, {Step::attention, 4}, {Step::rows, 9}, {Step::region, 0}, {Step::host, 0}}, 39},
+      {"convnext_tiny", {{"batch", 1}}, {{Step::contraction, 37}, {Step::convolution, 22}, {Step::rows, 23}, {Step::move, 0}, {Step::host, 0}}, 83},
+      // 2 layers x 2 directions x 100 time steps: a product with what the input gives, and two regions.
+      {"bilstm", {{"batch", 1}}, {{Step::contraction, 401}, {Step::region, 800}, {Step::host, 0}}, 1215},
   };
   for (const Cut& c : cuts) {
     if (!is_regular_file(skeleton(c.model))) GTEST_SKIP() << "'" << skeleton(c.model) << "' is not there (BASCULE_SHARED names the folder)";
@@ -238,6 +249,41 @@ TEST(Steps, models_come_apart_as_expected) {
     for (const auto& [kind, n] : c.steps) EXPECT_EQ(count(steps, kind), n) << c.model << " " << device::chip::name(kind);
     EXPECT_LE(steps.size(), c.most) << c.model;
   }
+}
+
+device::chip::Chip chip_with(double copy_bytes_per_s) {
+  device::chip::Chip chip;
+  chip.name = "test";
+  chip.matrix.passes = {{DType::bf16, 1}};
+  chip.software.request_ns = 100;
+  chip.software.copy_bytes_per_s = copy_bytes_per_s;
+  return chip;
+}
+
+TEST(Steps, what_the_host_runs_costs_its_transfers_and_its_work) {
+  Builder b;
+  const Value x = b.input(Type::tensor(DType::f32, {4, 8}), "x");
+  const Value top = b.ops("topk", {b.matmul(x, weight(b, {8, 8}))}, {{"axis", int64_t{1}}, {"k", Dims{2}}})[0];
+  const inspect::HostSplit split(b.finish({b.exp(b.transpose(top, {1, 0}))}), {});
+  const auto parts = split.parts(chip_with(1e9));
+  ASSERT_EQ(parts.size(), 1u);
+  EXPECT_EQ(parts[0].operators, "topk");
+  EXPECT_EQ(parts[0].reason, "topk: the chip has no sorting engine");
+  EXPECT_EQ(parts[0].transfer_bytes, 4.0 * (4 * 8 + 4 * 2));  // its operand from the chip, its result to it
+  EXPECT_EQ(parts[0].transfer_ns, 160.0);
+  EXPECT_EQ(parts[0].request_ns, 100.0);
+  EXPECT_GT(*parts[0].host_ns, 0);
+  EXPECT_FALSE(split.parts(chip_with(0))[0].transfer_ns);  // no rate: no time
+}
+
+TEST(Steps, a_type_without_a_rate_is_refused_with_its_name) {
+  Builder b;
+  const Value x = b.input(Type::tensor(DType::f64, {4, 4}), "x");
+  const inspect::HostSplit split(b.finish({b.matmul(x, x)}), {});
+  const auto parts = split.parts(chip_with(1e9));
+  ASSERT_EQ(parts.size(), 1u);
+  EXPECT_EQ(parts[0].reason, "dot_general: f64, for which the chip's file has no rate");
+  EXPECT_EQ(parts[0].transfer_bytes, 0.0);  // the model's input and output are the host's anyway
 }
 
 }  // namespace

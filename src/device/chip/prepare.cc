@@ -97,7 +97,7 @@ void settle_weights(Graph& g) {
 // Element types: products in the matrix engine's types, floats of other types in the chip's default; all else in 32 bits at most.
 std::string type_refusal(const Chip& chip, DType t, bool product) {
   const bool has_f64 = chip.matrix.passes.contains(DType::f64);
-  if (t == DType::f64 && !has_f64) return "f64, the chip computes in 32 bits at most";
+  if (t == DType::f64 && !has_f64) return "f64, for which the chip's file has no rate";
   if (is_complex(t)) return "complex numbers";
   if (!product || chip.matrix.passes.contains(t) || is_float(t)) return "";
   // Integers of 8 bits are exact in any float of the matrix engine with 8 bits of significand.
