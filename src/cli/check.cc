@@ -1,4 +1,5 @@
-// cli/check.cc — `bascule check`: every operator that a device cannot run, at once, with the reason; for modelled chips with the cost of the host's part.
+// cli/check.cc — `bascule check`: every operator that a device cannot run, at once, with the reason; for modelled chips with the cost of the host's
+// part.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -11,6 +12,7 @@
 #include "device/device.h"
 #include "import/importer.h"
 #include "inspect/host_split.h"
+#include "inspect/modelled.h"
 #include "passes/pipeline.h"
 
 namespace bascule::cli {
@@ -38,12 +40,10 @@ std::vector<std::string> devices_of(const std::vector<std::string>& given) {
   const auto add = [&](const std::string& name) {
     if (std::find(out.begin(), out.end(), name) == out.end()) out.push_back(name);
   };
-  const std::vector<std::string> chips = device::chip::chip_names();
   for (const std::string& name : given) {
     if (name == "all") {
       add("cpu");
-      for (const std::string& chip : chips)
-        if (chip != "teach" && chip != "unit") add(std::string(kFamily) + chip);  // these stand for no product
+      for (const std::string& chip : inspect::real_chips()) add(std::string(kFamily) + chip);
     } else {
       const std::vector<std::string> others = device::device_names();
       const bool is_device = name.starts_with(kFamily) || std::find(others.begin(), others.end(), name) != others.end();
@@ -81,7 +81,9 @@ std::optional<double> total_ns(const HostPart& p) {
 // "cpu, chip:trainium2", "all 31 chips", "chip:l4, chip:l40s and 5 more"
 std::string names_text(const std::vector<std::string>& names, const std::vector<std::string>& devices) {
   constexpr size_t kMostNamed = 3;
-  const auto chips = [](const std::vector<std::string>& list) { return static_cast<size_t>(std::count_if(list.begin(), list.end(), [](const std::string& d) { return d.starts_with(kFamily); })); };
+  const auto chips = [](const std::vector<std::string>& list) {
+    return static_cast<size_t>(std::count_if(list.begin(), list.end(), [](const std::string& d) { return d.starts_with(kFamily); }));
+  };
   std::string out;
   size_t named = 0, left = 0;
   const bool every_chip = chips(names) == chips(devices) && chips(names) > kMostNamed;
@@ -148,8 +150,10 @@ std::string by_operator(const std::vector<Refusal>& found, const std::vector<std
       for (const auto& [device, sum] : m) out.push_back(sum);
       return out;
     };
-    table.row({key.first, row.first + (row.nodes.size() > 1 ? " and " + std::to_string(row.nodes.size() - 1) + " more" : ""), names_text({row.on.begin(), row.on.end()}, devices), safe(key.second, 160),
-               row.costed ? span_text(values(row.bytes), bytes_text, 1, kOnlyRun) : "", row.costed ? time_text(values(row.bytes), values(row.ns)) : ""});
+    table.row({key.first, row.first + (row.nodes.size() > 1 ? " and " + std::to_string(row.nodes.size() - 1) + " more" : ""),
+               names_text({row.on.begin(), row.on.end()}, devices), safe(key.second, 160),
+               row.costed ? span_text(values(row.bytes), bytes_text, 1, kOnlyRun) : "",
+               row.costed ? time_text(values(row.bytes), values(row.ns)) : ""});
   }
   return table.text();
 }
@@ -167,7 +171,8 @@ std::string by_device(const std::vector<Refusal>& found, const std::vector<std::
         bytes += r.part.transfer_bytes;
         ns += total_ns(r.part);
       }
-    std::vector<std::string> cells{count ? std::to_string(count) : "none", costed ? span_text({bytes}, bytes_text, 1, kOnlyRun) : "", costed ? time_text({bytes}, {ns}) : ""};
+    std::vector<std::string> cells{count ? std::to_string(count) : "none", costed ? span_text({bytes}, bytes_text, 1, kOnlyRun) : "",
+                                   costed ? time_text({bytes}, {ns}) : ""};
     const auto same = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.first == cells; });
     if (same == rows.end()) rows.push_back({std::move(cells), {d}});
     else same->second.push_back(d);
@@ -215,7 +220,8 @@ int check(const Options& o) {
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::unsupported) throw;
     imported = false;
-    for (const Problem& p : e.problems()) found.push_back({"every", {p.where, {}, "expected " + p.expected + ", found " + p.found + ". " + p.remedy, {}, {}, 0, {}}});
+    for (const Problem& p : e.problems())
+      found.push_back({"every", {p.where, {}, "expected " + p.expected + ", found " + p.found + ". " + p.remedy, {}, {}, 0, {}}});
   }
   Bindings symbols;
   if (imported) {
@@ -256,13 +262,18 @@ int check(const Options& o) {
 }  // namespace
 
 void add_check(CLI::App& app, Action& action) {
-  CLI::App* verb = app.add_subcommand("check", "Lists every operator of a model that a device cannot run, and what the host's part costs; exit 3 if there is one");
+  CLI::App* verb =
+      app.add_subcommand("check", "Lists every operator of a model that a device cannot run, and what the host's part costs; exit 3 if there is one");
   auto o = std::make_shared<Options>();
   verb->add_option("MODEL", o->model, "An ONNX model or StableHLO text (.mlir)")->required();
-  verb->add_option("--on", o->devices, "Devices and modelled chips, separated by commas, or all (default: cpu)")->delimiter(',')->type_name("DEVICE,...");
+  verb->add_option("--on", o->devices, "Devices and modelled chips, separated by commas, or all (default: cpu)")
+      ->delimiter(',')
+      ->type_name("DEVICE,...");
   verb->add_option("--shape", o->shapes, "Shapes of inputs or sizes of symbols, for the costs: image=8x3x224x224,seq=128")->type_name("NAME=1x128");
   add_format(*verb, o->format);
-  verb->footer("Examples:\n  bascule check model.onnx --on cpu,reference\n  bascule check model.onnx --on all --shape batch=8\n  bascule check model.onnx --on chip:trainium2,chip:tpu_v5e --format json");
+  verb->footer(
+      "Examples:\n  bascule check model.onnx --on cpu,reference\n  bascule check model.onnx --on all --shape batch=8\n  bascule check model.onnx "
+      "--on chip:trainium2,chip:tpu_v5e --format json");
   verb->callback([&action, o] {
     if (o->devices.empty()) o->devices = {"cpu"};
     action = [o] { return check(*o); };

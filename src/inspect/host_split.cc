@@ -23,7 +23,8 @@ bool is_one_program(const Graph& g) {
     for (const Value v : n.outputs)
       if (!g.type(v).is_tensor() || !g.type(v).is_static() || is_string(g.type(v).dtype)) return false;
   }
-  return std::all_of(g.inputs.begin(), g.inputs.end(), [&](Value v) { return g.type(v).is_tensor() && g.type(v).is_static() && !is_string(g.type(v).dtype); });
+  return std::all_of(g.inputs.begin(), g.inputs.end(),
+                     [&](Value v) { return g.type(v).is_tensor() && g.type(v).is_static() && !is_string(g.type(v).dtype); });
 }
 
 std::optional<double> bytes_of(const Graph& g, Value v) {

@@ -1,6 +1,4 @@
 // Steps of modelled chips: run literally, they give what the references give; every node is in one step; models come apart as people would cut them.
-#include "device/chip/step.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +9,7 @@
 #include "base/file.h"
 #include "device/chip/chip.h"
 #include "device/chip/map.h"
+#include "device/chip/step.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
 #include "import/importer.h"
@@ -57,7 +56,8 @@ std::string partition_fault(const Graph& g, const std::vector<Step>& steps) {
   }
   for (size_t i = 0; i < g.nodes.size(); ++i) {
     const std::string_view op = g.nodes[i].op->name;
-    const bool may_vanish = op == "reshape" || op == "transpose" || op == "slice" || op == "broadcast_in_dim" || op == "optimization_barrier" || op == "gather" || op == "constant" || op == "absent" || op == "dims";
+    const bool may_vanish = op == "reshape" || op == "transpose" || op == "slice" || op == "broadcast_in_dim" || op == "optimization_barrier" ||
+                            op == "gather" || op == "constant" || op == "absent" || op == "dims";
     if (in[i] > 1 || (in[i] == 0 && !may_vanish)) return std::string(op) + " in " + std::to_string(in[i]) + " steps";
   }
   return "";
@@ -73,7 +73,8 @@ std::vector<Step> expect_same(const Graph& graph, const HostValues& in, double e
   for (const HostValue& v : in) tensors.push_back(v.tensor());
   try {
     const std::vector<Tensor> got = execute_steps(g, steps, tensors);
-    for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(difference(got[i], want[i].tensor(), extra), "") << "output " << i << "\n" << steps_text(g, steps);
+    for (size_t i = 0; i < want.size(); ++i)
+      EXPECT_EQ(difference(got[i], want[i].tensor(), extra), "") << "output " << i << "\n" << steps_text(g, steps);
   } catch (const std::exception& e) {
     ADD_FAILURE() << e.what() << "\n" << steps_text(g, steps);
   }
@@ -138,9 +139,18 @@ TEST(Steps, a_pointwise_convolution_is_a_product) {
     Builder b;
     const Value x = b.input(Type::tensor(DType::f32, {2, 6, 5, 4}), "x");
     const Value y = b.op("convolution", {x, weight(b, {8, 3, 1, 1})},
-                         {{"window_strides", Ints{stride, stride}}, {"feature_group_count", int64_t{2}}, {"input_batch_dimension", int64_t{0}}, {"input_feature_dimension", int64_t{1}},
-                          {"input_spatial_dimensions", Ints{2, 3}}, {"kernel_output_feature_dimension", int64_t{0}}, {"kernel_input_feature_dimension", int64_t{1}}, {"kernel_spatial_dimensions", Ints{2, 3}},
-                          {"output_batch_dimension", int64_t{0}}, {"output_feature_dimension", int64_t{1}}, {"output_spatial_dimensions", Ints{2, 3}}, {"dtype", DType::f32}});
+                         {{"window_strides", Ints{stride, stride}},
+                          {"feature_group_count", int64_t{2}},
+                          {"input_batch_dimension", int64_t{0}},
+                          {"input_feature_dimension", int64_t{1}},
+                          {"input_spatial_dimensions", Ints{2, 3}},
+                          {"kernel_output_feature_dimension", int64_t{0}},
+                          {"kernel_input_feature_dimension", int64_t{1}},
+                          {"kernel_spatial_dimensions", Ints{2, 3}},
+                          {"output_batch_dimension", int64_t{0}},
+                          {"output_feature_dimension", int64_t{1}},
+                          {"output_spatial_dimensions", Ints{2, 3}},
+                          {"dtype", DType::f32}});
     const std::vector<Step> steps = expect_same(b.finish({b.maximum(b.add(y, b.reshape(weight(b, {8}), {8, 1, 1})), 0)}), {wave({2, 6, 5, 4})});
     ASSERT_EQ(steps.size(), 1u);
     EXPECT_EQ(steps[0].kind, Step::contraction);
@@ -229,12 +239,27 @@ struct Cut {
 TEST(Steps, models_come_apart_as_expected) {
   const std::vector<Cut> cuts = {
       // Per layer: q, k, v, attention, its projection with the residual, a norm, two products with gelu and residual, a norm.
-      {"bert_base", {{"batch", 2}, {"seq", 16}}, {{Step::contraction, 72}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::region, 3}, {Step::move, 0}, {Step::host, 0}}, 113},
-      {"gpt2", {{"batch", 1}, {"seq", 16}}, {{Step::contraction, 49}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::move, 0}, {Step::host, 0}}, 90},
-      {"llama_110m", {{"batch", 1}, {"seq", 16}}, {{Step::contraction, 85}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::move, 24}, {Step::host, 0}}, 200},
+      {"bert_base",
+       {{"batch", 2}, {"seq", 16}},
+       {{Step::contraction, 72}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::region, 3}, {Step::move, 0}, {Step::host, 0}},
+       113},
+      {"gpt2",
+       {{"batch", 1}, {"seq", 16}},
+       {{Step::contraction, 49}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::move, 0}, {Step::host, 0}},
+       90},
+      {"llama_110m",
+       {{"batch", 1}, {"seq", 16}},
+       {{Step::contraction, 85}, {Step::attention, 12}, {Step::rows, 25}, {Step::gather, 1}, {Step::move, 24}, {Step::host, 0}},
+       200},
       {"vit_b_16", {{"batch", 1}}, {{Step::contraction, 49}, {Step::convolution, 1}, {Step::attention, 12}, {Step::rows, 25}, {Step::host, 0}}, 90},
-      {"resnet50", {{"batch", 1}}, {{Step::contraction, 37}, {Step::convolution, 17}, {Step::window, 1}, {Step::region, 1}, {Step::move, 0}, {Step::host, 0}}, 56},
-      {"whisper_tiny_encoder", {{"batch", 1}}, {{Step::contraction, 24}, {Step::convolution, 2}, {Step::attention, 4}, {Step::rows, 9}, {Step::region, 0}, {Step::host, 0}}, 39},
+      {"resnet50",
+       {{"batch", 1}},
+       {{Step::contraction, 37}, {Step::convolution, 17}, {Step::window, 1}, {Step::region, 1}, {Step::move, 0}, {Step::host, 0}},
+       56},
+      {"whisper_tiny_encoder",
+       {{"batch", 1}},
+       {{Step::contraction, 24}, {Step::convolution, 2}, {Step::attention, 4}, {Step::rows, 9}, {Step::region, 0}, {Step::host, 0}},
+       39},
       {"convnext_tiny", {{"batch", 1}}, {{Step::contraction, 37}, {Step::convolution, 22}, {Step::rows, 23}, {Step::move, 0}, {Step::host, 0}}, 83},
       // 2 layers x 2 directions x 100 time steps: a product with what the input gives, and two regions.
       {"bilstm", {{"batch", 1}}, {{Step::contraction, 401}, {Step::region, 800}, {Step::host, 0}}, 1215},

@@ -229,7 +229,8 @@ class Executor {
       x *= s.scale;
       if (s.softcap > 0) x = s.softcap * std::tanh(x / s.softcap);
       if (s.views[3].value) x += number(s.views[3], {b, h, q, t});
-      if ((s.causal && t > q + s.causal_offset) || (s.views[4].value && load(s.views[4], at(s.views[4].layout, {b, h, q, t})).integer == 0)) x = -std::numeric_limits<double>::infinity();
+      if ((s.causal && t > q + s.causal_offset) || (s.views[4].value && load(s.views[4], at(s.views[4].layout, {b, h, q, t})).integer == 0))
+        x = -std::numeric_limits<double>::infinity();
       top = std::max(top, x);
       score.push_back(x);
     }

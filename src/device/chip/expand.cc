@@ -36,7 +36,12 @@ Value take(Builder& b, Value x, Value index, int64_t axis) {
   Ints offsets;
   for (int64_t a = 0; a < b.rank(x); ++a)
     if (a != axis) offsets.push_back(a);
-  return b.op("gather", {x, index}, {{"offset_dims", offsets}, {"collapsed_slice_dims", Ints{axis}}, {"start_index_map", Ints{axis}}, {"index_vector_dim", int64_t{1}}, {"slice_sizes", window}});
+  return b.op("gather", {x, index},
+              {{"offset_dims", offsets},
+               {"collapsed_slice_dims", Ints{axis}},
+               {"start_index_map", Ints{axis}},
+               {"index_vector_dim", int64_t{1}},
+               {"slice_sizes", window}});
 }
 
 Value clamped(Builder& b, Value start, int64_t most) { return b.clamp(0, start, static_cast<double>(most)); }
@@ -135,14 +140,17 @@ std::string cannot_expand(const Graph& g, const Node& n) {
   const std::string_view name = n.op->name;
   if (name == "lstm" || name == "gru" || name == "rnn") {
     const auto steps = g.type(n.inputs[0]).dims[0].constant();
-    return steps && *steps > kMostTimeSteps ? std::to_string(*steps) + " time steps, more than " + std::to_string(kMostTimeSteps) + " are not scheduled one by one" : "";
+    return steps && *steps > kMostTimeSteps
+               ? std::to_string(*steps) + " time steps, more than " + std::to_string(kMostTimeSteps) + " are not scheduled one by one"
+               : "";
   }
   if (name == "dynamic_slice") return "";
   if (name == "dynamic_update_slice") return computed_starts(g, n) > 1 ? "writes at a position that the data decide along several axes" : "";
   if (name == "arg_max" || name == "arg_min") {
     const DType t = g.type(n.inputs[0]).dtype;
     const bool last = n.attrs.has("select_last") && n.attrs.flag("select_last");
-    return is_bool(t) || is_unsigned_int(t) || (last && is_float(t)) ? "positions among " + std::string(info(t).name) + (last ? ", the last" : "") : "";
+    return is_bool(t) || is_unsigned_int(t) || (last && is_float(t)) ? "positions among " + std::string(info(t).name) + (last ? ", the last" : "")
+                                                                     : "";
   }
   return "no expansion";
 }

@@ -8,7 +8,8 @@ namespace bascule::device::chip {
 
 inline constexpr int64_t kMostTimeSteps = 512;  // of a recurrent layer
 
-// lstm, gru and rnn as their time steps; dynamic slices as slices or gathers; arg_max and arg_min as folds. Sizes must be bound; whether anything changed.
+// lstm, gru and rnn as their time steps; dynamic slices as slices or gathers; arg_max and arg_min as folds. Sizes must be bound; whether anything
+// changed.
 bool expand(Graph& g);
 // Why a node is none that expand replaces, "" if it is. Types may be symbolic.
 std::string cannot_expand(const Graph& g, const Node& n);

@@ -39,8 +39,10 @@ void settle_weights(Graph& g) {
   const auto of = [&](Value v) -> Kind& { return kind[static_cast<size_t>(v.id)]; };
   std::map<Value, Tensor> known;
   // The value of what only constants decide, through views; nullopt: too large in all, or an error of values, which belongs to the run.
-  const std::function<std::optional<Tensor>(const Graph&, Value)> tensor = [&](const Graph& old, Value v) -> std::optional<Tensor> {
+  constexpr int kDeepest = 64;
+  const std::function<std::optional<Tensor>(const Graph&, Value, int)> tensor = [&](const Graph& old, Value v, int depth) -> std::optional<Tensor> {
     if (const Tensor* c = old.constant(v)) return *c;
+    if (depth > kDeepest) return std::nullopt;
     if (const auto at = known.find(v); at != known.end()) return at->second;
     const Node& n = *old.producer(v);
     int64_t elements = old.type(v).elements_count().value();
@@ -50,7 +52,7 @@ void settle_weights(Graph& g) {
         in.push_back(HostValue::none());
         continue;
       }
-      auto t = tensor(old, x);
+      auto t = tensor(old, x, depth + 1);
       if (!t) return std::nullopt;
       elements += t->elements();
       in.emplace_back(std::move(*t));
@@ -73,7 +75,9 @@ void settle_weights(Graph& g) {
       of(n.outputs[0]) = name == "constant" ? present : missing;
       return false;
     }
-    if (n.inputs.empty() || n.op->random || n.op->effect || n.op->control || n.op->host || n.op->data_dependent || !n.op->reference || n.specialization || n.outputs.size() != 1) return false;
+    if (n.inputs.empty() || n.op->random || n.op->effect || n.op->control || n.op->host || n.op->data_dependent || !n.op->reference ||
+        n.specialization || n.outputs.size() != 1)
+      return false;
     Kind all = present;
     for (const Value v : n.inputs)
       if (v && all != no) all = of(v) == no ? no : std::max(all, of(v));
@@ -81,13 +85,16 @@ void settle_weights(Graph& g) {
     if (all == no || !t.is_tensor() || !t.is_static() || is_string(t.dtype)) return false;
     of(n.outputs[0]) = all;
     const Node* before = r.old().producer(n.inputs[0]);
-    const bool in_place = (name == "gather" && even_gather(r.old(), n)) || name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "reshape" && (before->op->name == "constant" || before->op->name == "absent" || before->op->name == "reshape"));
+    const bool in_place = (name == "gather" && even_gather(r.old(), n)) || name == "transpose" || name == "slice" || name == "broadcast_in_dim" ||
+                          (name == "reshape" && (before->op->name == "constant" || before->op->name == "absent" || before->op->name == "reshape"));
     if (in_place) return false;
     if (all == missing) {
-      r.replace(n, {r.builder().op("absent", {}, {{"dtype", t.dtype}, {"dims", t.dims}, {"reason", std::string("computed from weights whose file is not there")}})});
+      r.replace(n,
+                {r.builder().op("absent", {},
+                                {{"dtype", t.dtype}, {"dims", t.dims}, {"reason", std::string("computed from weights whose file is not there")}})});
       return true;
     }
-    const auto made = tensor(r.old(), n.outputs[0]);
+    const auto made = tensor(r.old(), n.outputs[0], 0);
     if (!made) return false;
     r.replace(n, {r.builder().constant(*made)});
     return true;
@@ -101,7 +108,8 @@ std::string type_refusal(const Chip& chip, DType t, bool product) {
   if (is_complex(t)) return "complex numbers";
   if (!product || chip.matrix.passes.contains(t) || is_float(t)) return "";
   // Integers of 8 bits are exact in any float of the matrix engine with 8 bits of significand.
-  if ((is_int(t) || is_bool(t)) && info(t).bits <= 8 && (chip.matrix.passes.contains(DType::bf16) || chip.matrix.passes.contains(DType::f16))) return "";
+  if ((is_int(t) || is_bool(t)) && info(t).bits <= 8 && (chip.matrix.passes.contains(DType::bf16) || chip.matrix.passes.contains(DType::f16)))
+    return "";
   return "products of " + std::string(info(t).name) + ", the matrix engine takes " + types_text(chip.matrix);
 }
 
@@ -159,7 +167,13 @@ Support supports_at(const Chip& chip, const Graph& g, const Node& n, int depth) 
     const std::span<const Type> all(types);
     infer(*n.op, attrs, all.first(n.operands()), n.regions, all.subspan(n.operands()), b.where, ErrorKind::internal);
     const OpView view{*n.op, attrs, all.first(n.operands()), n.regions, all.subspan(n.operands()), b.where, ErrorKind::internal};
-    const Graph inner = b.finish(n.op->decompose(b, view, operands));
+    Graph inner;
+    try {
+      inner = b.finish(n.op->decompose(b, view, operands));
+    } catch (const Error& e) {
+      if (e.kind() == ErrorKind::internal) throw;
+      return {};  // an operand that must be known is only a type here: compile decides
+    }
     for (const Node& m : inner.nodes)
       if (Support s = supports_at(chip, inner, m, depth + 1); !s) return s;
     return {};

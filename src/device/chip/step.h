@@ -24,10 +24,11 @@ struct View {
 
 // One elementwise instruction after an anchor: result = fn(a, b, c) on each element, in `dtype`.
 struct Epilogue {
-  // An operand: >= 0: an earlier epilogue instruction; kAnchor: the anchor's result; kNumber: `number`; <= kOperand: Step::epilogue_operands[kOperand - x].
+  // An operand: >= 0: an earlier epilogue instruction; kAnchor: the anchor's result; kNumber: `number`; <= kOperand: Step::epilogue_operands[kOperand
+  // - x].
   static constexpr int32_t kAnchor = -1, kNumber = -2, kOperand = -3;
   loops::Op fn = loops::Op::load;
-  DType dtype = DType::f32;  // of the result; comparisons give i1
+  DType dtype = DType::f32;                       // of the result; comparisons give i1
   int32_t a = kNumber, b = kNumber, c = kNumber;  // as many as loops::arity(fn)
   double number = 0;
   static bool is_operand(int32_t x) { return x <= kOperand; }
@@ -37,7 +38,7 @@ struct Epilogue {
 // One spatial axis of a convolution or window: out[p] reads in[(p * stride + t * dilation - low) / base] for tap t, where that is whole and inside.
 struct WindowAxis {
   int64_t in = 1, out = 1, taps = 1, stride = 1, dilation = 1, low = 0;
-  int64_t base = 1;  // dilation of the input: base - 1 zeros between its elements
+  int64_t base = 1;       // dilation of the input: base - 1 zeros between its elements
   bool reversed = false;  // tap t uses weight taps - 1 - t
   bool plain() const { return taps == 1 && stride == 1 && low == 0 && base == 1 && in == out; }
 };
@@ -59,9 +60,10 @@ struct Step {
     rows,         // softmax, log_softmax, layer_norm, rms_norm over the axes from `row_axis` on; views: x, scale, bias over `axes`
     attention,    // views: q [B,H,S,D], k [B,H,T,D], v [B,H,T,E], bias and allowed [B,H,S,T] (grouped heads: see kv_heads); axes = B, H, S, E
     window,       // fold by `fold` over windows; axes = those of the result, `windows` for each; views: x over its own axes (as many)
-    gather,       // out[P..., R...] = table[index[P...], R...]; axes = P... R..., R from `row_axis` on; views: table over row, R...; index over P...; rows of `table_rows`
-    move,         // `pieces` copied into the result, `fill` where no piece lies
-    host,         // the chip cannot: reference on the host, because of `reason`
+    gather,  // out[P..., R...] = table[index[P...], R...]; axes = P... R..., R from `row_axis` on; views: table over row, R...; index over P...; rows
+             // of `table_rows`
+    move,    // `pieces` copied into the result, `fill` where no piece lies
+    host,    // the chip cannot: reference on the host, because of `reason`
   };
   Kind kind = host;
   std::vector<int32_t> nodes;  // of the graph; all that this step computes, in order
@@ -88,11 +90,11 @@ struct Step {
   enum RowFunction : uint8_t { softmax, log_softmax, layer_norm, rms_norm } row_function = softmax;
   size_t row_axis = 0;
   double epsilon = 0;
-  double scale = 1, softcap = 0;  // attention; softcap 0: none
-  bool causal = false;            // key t counts for query s when t <= s + causal_offset
+  double scale = 1, softcap = 0;                       // attention; softcap 0: none
+  bool causal = false;                                 // key t counts for query s when t <= s + causal_offset
   int64_t causal_offset = 0, keys = 0, head_size = 0;  // T, D
-  int64_t kv_heads = 0;           // k and v are [B, kv_heads, ...]: query head h reads head h / (H / kv_heads)
-  loops::Op fold = loops::Op::add;  // window: add, maximum or minimum, from `initial`
+  int64_t kv_heads = 0;                                // k and v are [B, kv_heads, ...]: query head h reads head h / (H / kv_heads)
+  loops::Op fold = loops::Op::add;                     // window: add, maximum or minimum, from `initial`
   double initial = 0;
   int64_t table_rows = 0;  // gather
   bool drop = false;       // gather: 0 where the index is out of range; else it is clamped
@@ -106,8 +108,8 @@ struct Step {
   DType anchor_type = DType::f32;       // of the anchor's result before the epilogue
 };
 
-// Steps in an order that respects data. Nodes that are pure views (reshape, transpose and broadcast that every consumer can read in place) and weights
-// belong to no step. Graph outputs are results of steps, except those that are graph inputs or weights themselves.
+// Steps in an order that respects data. Nodes that are pure views (reshape, transpose and broadcast that every consumer can read in place) and
+// weights belong to no step. Graph outputs are results of steps, except those that are graph inputs or weights themselves.
 std::vector<Step> make_steps(const Graph& graph);
 // A constant, or one whose file is absent.
 bool is_weight(const Graph& graph, Value v);

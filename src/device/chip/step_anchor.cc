@@ -37,7 +37,8 @@ struct Group {
 
 void append(Extents& to, const Extents& from) { to.insert(to.end(), from.begin(), from.end()); }
 
-// The groups of a contraction, axes that repeat one operand moved to the other's group, neighbours merged. Before: batch, m, n in that order in s.axes.
+// The groups of a contraction, axes that repeat one operand moved to the other's group, neighbours merged. Before: batch, m, n in that order in
+// s.axes.
 void regroup(Step& s) {
   const size_t b = s.batch.size(), m = s.m.size(), n = s.n.size(), k = s.k.size(), extra = s.epilogue_operands.size();
   const size_t layouts = 3 + extra;  // lhs, rhs, out, epilogue operands
@@ -159,7 +160,8 @@ void StepMaker::contraction(int32_t i) {
 
 void StepMaker::convolution(int32_t i) {
   const Node& n = node(i);
-  const Ints &in_spatial = n.attrs.ints("input_spatial_dimensions"), &kernel_spatial = n.attrs.ints("kernel_spatial_dimensions"), &out_spatial = n.attrs.ints("output_spatial_dimensions");
+  const Ints &in_spatial = n.attrs.ints("input_spatial_dimensions"), &kernel_spatial = n.attrs.ints("kernel_spatial_dimensions"),
+             &out_spatial = n.attrs.ints("output_spatial_dimensions");
   const size_t rank = in_spatial.size();
   const auto order = [](int64_t a, int64_t b, const Ints& spatial) {
     Ints o{a, b};
@@ -167,7 +169,8 @@ void StepMaker::convolution(int32_t i) {
     return o;
   };
   const Ints in_order = order(n.attrs.integer("input_batch_dimension"), n.attrs.integer("input_feature_dimension"), in_spatial);
-  const Ints kernel_order = order(n.attrs.integer("kernel_output_feature_dimension"), n.attrs.integer("kernel_input_feature_dimension"), kernel_spatial);
+  const Ints kernel_order =
+      order(n.attrs.integer("kernel_output_feature_dimension"), n.attrs.integer("kernel_input_feature_dimension"), kernel_spatial);
   const Ints out_order = order(n.attrs.integer("output_batch_dimension"), n.attrs.integer("output_feature_dimension"), out_spatial);
   const Extents x = permuted(dims(n.inputs[0]), in_order), w = permuted(dims(n.inputs[1]), kernel_order), y = permuted(dims(n.outputs[0]), out_order);
   Step s = begin(Step::convolution, i);
@@ -176,11 +179,19 @@ void StepMaker::convolution(int32_t i) {
   s.in_channels = w[1];
   s.out_channels = w[0] / s.groups;
   if (element_count(w) == 0 || element_count(x) == 0) return host(i, "a sum over nothing");
-  const Ints strides = ints_or_none(n, "window_strides"), base = ints_or_none(n, "lhs_dilation"), dilation = ints_or_none(n, "rhs_dilation"), reversal = ints_or_none(n, "window_reversal");
+  const Ints strides = ints_or_none(n, "window_strides"), base = ints_or_none(n, "lhs_dilation"), dilation = ints_or_none(n, "rhs_dilation"),
+             reversal = ints_or_none(n, "window_reversal");
   const Extents low = dims_or_none(n, "padding_low"), high = dims_or_none(n, "padding_high");
   bool pointwise = true;
   for (size_t k = 0; k < rank; ++k) {
-    WindowAxis a{.in = x[k + 2], .out = y[k + 2], .taps = w[k + 2], .stride = at_or(strides, k, 1), .dilation = at_or(dilation, k, 1), .low = at_or(low, k, 0), .base = at_or(base, k, 1), .reversed = at_or(reversal, k, 0) != 0};
+    WindowAxis a{.in = x[k + 2],
+                 .out = y[k + 2],
+                 .taps = w[k + 2],
+                 .stride = at_or(strides, k, 1),
+                 .dilation = at_or(dilation, k, 1),
+                 .low = at_or(low, k, 0),
+                 .base = at_or(base, k, 1),
+                 .reversed = at_or(reversal, k, 0) != 0};
     if (a.in == 1) a.base = 1;
     pointwise = pointwise && a.taps == 1 && a.low == 0 && a.base == 1 && (a.out - 1) * a.stride < a.in;
     s.windows.push_back(a);
@@ -305,7 +316,13 @@ void StepMaker::window(int32_t i) {
   const Ints strides = ints_or_none(n, "window_strides"), base = ints_or_none(n, "base_dilations"), dilation = ints_or_none(n, "window_dilations");
   const Extents low = dims_or_none(n, "padding_low");
   for (size_t k = 0; k < x.size(); ++k)
-    s.windows.push_back({.in = x[k], .out = s.axes[k], .taps = taps[k], .stride = at_or(strides, k, 1), .dilation = at_or(dilation, k, 1), .low = at_or(low, k, 0), .base = x[k] == 1 ? 1 : at_or(base, k, 1)});
+    s.windows.push_back({.in = x[k],
+                         .out = s.axes[k],
+                         .taps = taps[k],
+                         .stride = at_or(strides, k, 1),
+                         .dilation = at_or(dilation, k, 1),
+                         .low = at_or(low, k, 0),
+                         .base = x[k] == 1 ? 1 : at_or(base, k, 1)});
   const std::string_view body = reduction_body(*n.regions[0]);
   s.fold = body == "add" ? loops::Op::add : body == "maximum" ? loops::Op::maximum : loops::Op::minimum;
   const Tensor& start = *g_.constant(n.inputs[1]);

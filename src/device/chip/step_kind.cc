@@ -45,7 +45,8 @@ Classified window_kind(const Graph& g, const Node& n) {
   if (n.inputs.size() != 2) return no("windows over several values at once");
   const std::string_view body = reduction_body(*n.regions[0]);
   const Tensor* start = g.constant(n.inputs[1]);
-  if ((body != "add" && body != "maximum" && body != "minimum") || !start) return no("windows folded by other than sum, maximum or minimum from a constant");
+  if ((body != "add" && body != "maximum" && body != "minimum") || !start)
+    return no("windows folded by other than sum, maximum or minimum from a constant");
   return {NodeKind::window, ""};
 }
 
@@ -88,7 +89,9 @@ Classified classify(const Graph& g, const Node& n) {
       if (is_complex(t.dtype)) return no("complex numbers");
     }
   if (n.op->data_dependent) return no("the size of the result depends on the data");
-  if (name == "reshape" || name == "transpose" || name == "slice" || name == "broadcast_in_dim" || (name == "optimization_barrier" && n.outputs.size() == 1)) return {NodeKind::view, ""};
+  if (name == "reshape" || name == "transpose" || name == "slice" || name == "broadcast_in_dim" ||
+      (name == "optimization_barrier" && n.outputs.size() == 1))
+    return {NodeKind::view, ""};
   if (passes::is_elementwise(n)) {
     if ((name == "power" || name == "atan2") && !is_float(g.type(n.outputs[0]).dtype)) return no("powers of integers");
     std::string why = no_loops(g, n);
@@ -104,10 +107,13 @@ Classified classify(const Graph& g, const Node& n) {
   if (name == "attention") return {NodeKind::attention, ""};
   if (name == "reduce_window") return window_kind(g, n);
   if (name == "gather" && even_gather(g, n)) return {NodeKind::view, ""};
-  if (name == "gather") return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
+  if (name == "gather")
+    return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
   if (name == "concatenate" || name == "reverse") return {NodeKind::move, ""};
   if (name == "pad") return g.constant(n.inputs[1]) ? Classified{NodeKind::move, ""} : no("padding with a number that is computed");
-  if (const std::string why = cannot_expand(g, n); name == "dynamic_update_slice" || name == "arg_max" || name == "arg_min" || name == "lstm" || name == "gru" || name == "rnn") return no(why.empty() ? "sizes that are not bound" : why);
+  if (const std::string why = cannot_expand(g, n);
+      name == "dynamic_update_slice" || name == "arg_max" || name == "arg_min" || name == "lstm" || name == "gru" || name == "rnn")
+    return no(why.empty() ? "sizes that are not bound" : why);
   if (const auto at = host_reasons().find(name); at != host_reasons().end()) return no(std::string(at->second));
   return no("no engine of the chip does it");
 }

@@ -1,4 +1,5 @@
-// device/chip/step_maker.h — how make_steps works, for its own files: layouts through views, what each node can be, the elementwise work it takes along.
+// device/chip/step_maker.h — how make_steps works, for its own files: layouts through views, what each node can be, the elementwise work it takes
+// along.
 #pragma once
 #include <map>
 #include <optional>
@@ -52,10 +53,13 @@ Classified classify(const Graph& g, const Node& n);  // types may be symbolic
 
 // A gather along one axis of its operand, whole slices of the others.
 struct RowGather {
-  size_t axis = 0;          // of the operand
+  size_t axis = 0;           // of the operand
   bool vector_axis = false;  // the index tensor has an axis of extent 1 for the index itself
 };
 std::optional<RowGather> row_gather(const Graph& g, const Node& n);
+
+// The epilogue of a region becomes instructions of its loops, after its result; the result's operand stays the last.
+void append_epilogue(const Graph& g, Step& s);
 
 class StepMaker {
  public:

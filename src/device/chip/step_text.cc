@@ -126,11 +126,12 @@ std::string text(const Graph& g, const Step& s) {
   if (s.kind != Step::region && !is_dense(s.out, s.axes)) out += "  written " + list(s.axes) + " at " + layout(s.out) + "\n";
   switch (s.kind) {
     case Step::contraction:
-      out += "  B" + list(s.batch) + " M" + list(s.m) + " N" + list(s.n) + " K" + list(s.k) + "  lhs " + view(g, s.lhs) + "  rhs " + view(g, s.rhs) + "\n";
+      out += "  B" + list(s.batch) + " M" + list(s.m) + " N" + list(s.n) + " K" + list(s.k) + "  lhs " + view(g, s.lhs) + "  rhs " + view(g, s.rhs) +
+             "\n";
       break;
     case Step::convolution:
-      out += "  images " + std::to_string(s.images) + " groups " + std::to_string(s.groups) + " channels " + std::to_string(s.in_channels) + "->" + std::to_string(s.out_channels) + windows(s) + "  x " + view(g, s.lhs) +
-             "  w " + view(g, s.rhs) + "\n";
+      out += "  images " + std::to_string(s.images) + " groups " + std::to_string(s.groups) + " channels " + std::to_string(s.in_channels) + "->" +
+             std::to_string(s.out_channels) + windows(s) + "  x " + view(g, s.lhs) + "  w " + view(g, s.rhs) + "\n";
       break;
     case Step::region:
       out += s.spec.text();
@@ -144,7 +145,9 @@ std::string text(const Graph& g, const Step& s) {
     default:
       out += "  axes " + list(s.axes);
       if (s.kind == Step::rows || s.kind == Step::gather) out += " row from axis " + std::to_string(s.row_axis);
-      if (s.kind == Step::attention) out += " keys " + std::to_string(s.keys) + " head size " + std::to_string(s.head_size) + " key heads " + std::to_string(s.kv_heads) + " scale " + number(s.scale) + (s.causal ? " causal" : "");
+      if (s.kind == Step::attention)
+        out += " keys " + std::to_string(s.keys) + " head size " + std::to_string(s.head_size) + " key heads " + std::to_string(s.kv_heads) +
+               " scale " + number(s.scale) + (s.causal ? " causal" : "");
       out += "\n";
       for (const View& v : s.views) out += "  operand " + view(g, v) + "\n";
       break;
