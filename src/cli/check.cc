@@ -68,7 +68,7 @@ std::string node_text(const HostPart& p) { return p.operators + (p.origin ? " of
 
 // The reason without the operator's name before it, which stands in a column of its own.
 std::string bare_reason(const HostPart& p) {
-  const std::string prefix = p.operators + ": ";
+  const std::string prefix = p.operators.substr(0, p.operators.find(" inside ")) + ": ";
   return p.reason.starts_with(prefix) ? p.reason.substr(prefix.size()) : p.reason;
 }
 
