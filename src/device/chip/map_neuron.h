@@ -166,6 +166,7 @@ class Mapper {
   struct Heads;
   void scores(Attention& a, Heads& g);
   void normalise(Attention& a, Heads& g);
+  void turn(Attention& a, Heads& g);
   void beside_scores(Attention& a, Heads& g, const Source& to, const Source& from, int64_t t0, int64_t keys, double scale);
   void values_of(Attention& a, Heads& g);
   void small_like(const Source& out, loops::Op fn, const Source& in, double scale, double immediate);

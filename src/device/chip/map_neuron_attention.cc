@@ -25,6 +25,7 @@ struct Mapper::Heads {
   int64_t b = 0, head0 = 0, heads = 1, s0 = 0, rows = 1, keys = 0;
   int32_t numbers = -1, raw = -1;  // largest, its negative, sum and inverse of each row; exponentials
   int32_t probabilities = -1;      // [rows, heads * keys]
+  int32_t turned = -1;             // the same with keys on partitions
   std::vector<int32_t> owned;
 };
 
@@ -149,7 +150,7 @@ void Mapper::attention(const Step& s) {
     yb.start[0] = b0;
     yb.size[0] = per_block;
     a.yp = target_block(out, oy.item, a.y.operands[0].placement, window(a.y.operands[0], yb));
-    // groups of heads; each one's products follow the next one's scores, so that the matrix engine does not wait for the softmax
+    // groups of heads, so that the matrix engine does not wait for the softmax
     std::vector<Heads> waiting;
     for (int64_t b = b0; b < b0 + per_block; ++b)
       for (int64_t h = 0; h < H; h += heads_together)
@@ -162,16 +163,15 @@ void Mapper::attention(const Step& s) {
           g.rows = std::min(partitions_, S - s0);
           g.keys = T;
           if (s.causal) g.keys = std::clamp<int64_t>(s0 + g.rows + s.causal_offset, 1, T);
-          scores(a, g);
           waiting.push_back(std::move(g));
-          if (waiting.size() < 2) continue;
-          normalise(a, waiting.front());
-          values_of(a, waiting.front());
-          waiting.erase(waiting.begin());
         }
-    for (Heads& g : waiting) {
-      normalise(a, g);
-      values_of(a, g);
+    // each stage of a group beside the stage before of the next one
+    const auto stages = waiting.size();
+    for (size_t i = 0; i < stages + 3; ++i) {
+      if (i < stages) scores(a, waiting[i]);
+      if (i >= 1 && i - 1 < stages) normalise(a, waiting[i - 1]);
+      if (i >= 2 && i - 2 < stages) turn(a, waiting[i - 2]);
+      if (i >= 3) values_of(a, waiting[i - 3]);
     }
     target_done(out, oy.item, a.y.operands[0].placement, a.yp);
     done();
@@ -370,13 +370,13 @@ void Mapper::beside_scores(Attention& a, Heads& g, const Source& to, const Sourc
   temporaries_.resize(before);
 }
 
-// y = p v of the block.
-void Mapper::values_of(Attention& a, Heads& g) {
-  const int64_t T = g.keys, E = a.s.axes[3], bank = bank_columns();
+// Probabilities with keys on partitions: [keys of a tile][tile][head][row].
+void Mapper::turn(Attention&, Heads& g) {
+  const int64_t T = g.keys, bank = bank_columns();
   const int64_t tiles = ceil_div(T, partitions_);
-  // probabilities with keys on partitions: [keys of a tile][tile][head][row]
   const int32_t turned = take("turned", precision_, std::min(partitions_, T), tiles * g.heads * g.rows);
   g.owned.push_back(turned);
+  g.turned = turned;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t keys = std::min(partitions_, T - t * partitions_);
     const int64_t together = std::max<int64_t>(1, bank / g.rows);
@@ -389,6 +389,13 @@ void Mapper::values_of(Attention& a, Heads& g) {
       emit_.release(sum);
     }
   }
+}
+
+// y = p v of the block.
+void Mapper::values_of(Attention& a, Heads& g) {
+  const int64_t T = g.keys, E = a.s.axes[3], bank = bank_columns();
+  const int64_t tiles = ceil_div(T, partitions_);
+  const int32_t turned = g.turned;
   const auto product = [&](Access out, const Pattern& stationary, const Pattern& moving, bool accumulate) {
     Instruction i;
     i.op = Opcode::matmul;

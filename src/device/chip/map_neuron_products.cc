@@ -388,7 +388,15 @@ void Mapper::contraction(const Step& s) {
     const bool as_features = product(s, a, true) && a.nest.operands[2].placement == *w;
     const bool as_rows = !as_features && product(s, b, false) && b.nest.operands[2].placement == *w;
     if (as_features) features = true;
-    if (as_rows) features = false;
+    if (as_rows) {
+      // rows in many short tiles may cost more than a product the other way round that is turned afterwards
+      const Nest& n = b.nest;
+      const int64_t extent = b.out_axis < 0 ? 1 : n.extents[static_cast<size_t>(b.out_axis)];
+      const double row_tiles = static_cast<double>(m / std::max<int64_t>(extent, 1) * ceil_div(extent, partitions_));
+      const double direct = row_tiles * tiles * std::max(static_cast<double>(f), chip_.matrix.min_interval_cycles);
+      const double turned = cycles(f, m) + row_tiles * static_cast<double>(ceil_div(f, partitions_) * partitions_);
+      features = s.epilogue_operands.empty() && turned < direct / 2;
+    }
   }
   if (!product(s, p, features) && !product(s, p, !features)) return host_step(s);
   emit_product(s, p);
