@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
 #include "device/chip/map_tile.h"
+#include "device/chip/timing.h"
 
 namespace bascule::device::chip {
 
@@ -15,7 +16,11 @@ Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
     for (double share = 1;; share /= 2) {
       neuron::Mapper mapper(chip, graph, options, resident, share);
       try {
-        return mapper.run();
+        Program program = mapper.run();
+        if (!mapper.resident() || !mapper.spilled()) return program;
+        // weights that stay push activations out: what is faster?
+        Program streamed = neuron::Mapper(chip, graph, options, false).run();
+        return simulate(chip, streamed).total_ns < simulate(chip, program).total_ns ? streamed : program;
       } catch (const Error& e) {
         if (e.kind() != ErrorKind::capacity || share < 0.2) throw;
       }

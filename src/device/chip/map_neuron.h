@@ -71,6 +71,7 @@ class Mapper {
   // resident: whether weights may stay in the scratchpad between requests. share: of the scratchpad, that blocks of work are cut for.
   Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true, double share = 1);
   bool resident() const { return resident_; }
+  bool spilled() const { return spilled_; }  // some activation went through main memory for want of room
   Program run();
 
  private:
@@ -212,7 +213,7 @@ class Mapper {
   int64_t partitions_ = 128;
   DType precision_ = DType::bf16;  // of matrix inputs
   DType activation_ = DType::bf16;
-  bool resident_ = false;
+  bool resident_ = false, spilled_ = false;
   std::vector<int32_t> temporaries_;
   std::map<std::pair<DType, int64_t>, std::vector<int32_t>> free_main_;
   int64_t bank_columns() const;  // f32 columns of an accumulator bank

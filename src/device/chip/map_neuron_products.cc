@@ -395,7 +395,8 @@ void Mapper::contraction(const Step& s) {
       const double row_tiles = static_cast<double>(m / std::max<int64_t>(extent, 1) * ceil_div(extent, partitions_));
       const double direct = row_tiles * tiles * std::max(static_cast<double>(f), chip_.matrix.min_interval_cycles);
       const double turned = cycles(f, m) + row_tiles * static_cast<double>(ceil_div(f, partitions_) * partitions_);
-      features = s.epilogue_operands.empty() && turned < direct / 2;
+      const bool plain = std::all_of(s.epilogue_operands.begin(), s.epilogue_operands.end(), [&](const View& v) { return item(item_of(v.value)).weight; });
+      features = plain && turned < direct / 2;
     }
   }
   if (!product(s, p, features) && !product(s, p, !features)) return host_step(s);

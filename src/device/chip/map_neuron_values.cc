@@ -95,6 +95,7 @@ bool Mapper::move_out() {
   if ((needed || best->output) && !best->weight && best->main < 0 && best->images.empty() && !typed_copy) {
     const int32_t image = main_room(best->name, h.dtype, best->total);
     store(h.place, h.placement, best->total, image, true);
+    spilled_ = true;
     best->images.push_back({h.placement, {.buffer = image, .in_main = true}, h.dtype, now_});
   }
   best->local.erase(best->local.begin() + static_cast<std::ptrdiff_t>(which));
@@ -547,6 +548,7 @@ Mapper::Target Mapper::target(int32_t item_index, Placement p) {
       return t;
     }
   }
+  spilled_ = true;
   const bool dense = it.total == p.inner * p.extent;
   t.image = dense ? main_for(item_index) : main_room(it.name, it.dtype, it.total);
   it.images.push_back({p, {.buffer = t.image, .in_main = true}, it.dtype, now_});
