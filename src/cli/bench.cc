@@ -44,7 +44,9 @@ std::vector<HostValues> input_sets(const runtime::Session& session, const InputO
 // One deterministic figure: all percentiles are the same.
 int bench_chip(const Options& o, const std::string& chip) {
   const BudgetScope scope(o.session.limits.budget());
-  if (!o.output.empty()) fail_usage("--output", "a device that runs the model", "--device chip:" + escaped(chip) + ", whose times need no answer", "Use bascule run for the answer in the chip's arithmetic");
+  if (!o.output.empty())
+    fail_usage("--output", "a device that runs the model", "--device chip:" + escaped(chip) + ", whose times need no answer",
+               "Use bascule run for the answer in the chip's arithmetic");
   const inspect::Modelled m = weigh(o.session.model, chip, o.session.precision, o.inputs, o.weigh);
   const auto& p = *m.program;
   const auto& t = *m.timing;
@@ -90,9 +92,10 @@ int bench_chip(const Options& o, const std::string& chip) {
     return 0;
   }
   Table table({"modelled on " + o.session.device, "(to the " + std::string(inspect::level_name(m.chip->level)) + ")"});
-  table.row({"latency of one request", seconds_text(latency_ms * 1e-3) + "  (chip " + seconds_text(t.total_ns * 1e-9) + ", host " + seconds_text(t.request_ns * 1e-9) +
-                                           ", copies " + seconds_text(t.copy_ns * 1e-9) + ")"});
-  table.row({"throughput of a chip", shortest(m.throughput_per_s()) + " /s  (" + std::to_string(m.streams) + " streams of batch " + std::to_string(m.batch) + ", requests overlapping)"});
+  table.row({"latency of one request", seconds_text(latency_ms * 1e-3) + "  (chip " + seconds_text(t.total_ns * 1e-9) + ", host " +
+                                           seconds_text(t.request_ns * 1e-9) + ", copies " + seconds_text(t.copy_ns * 1e-9) + ")"});
+  table.row({"throughput of a chip", shortest(m.throughput_per_s()) + " /s  (" + std::to_string(m.streams) + " streams of batch " +
+                                         std::to_string(m.batch) + ", requests overlapping)"});
   table.row({"limiter", t.limiter});
   table.row({"busy", engines_text(m)});
   table.row({"of the cores' peak", fixed(100 * m.utilisation, 1) + " %  (matrix products, requests overlapping)"});
@@ -153,8 +156,8 @@ int bench(const Options& o) {
   table.row({"load", seconds_text(load_ms / 1e3)});
   table.row({"first run", seconds_text(m.first_ms / 1e3)});
   table.row({"peak memory", bytes_text(m.peak_rss_mb * 1e6)});
-  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(limit->ms() / 1e3) + " at " + shortest(peak.flop_per_s / 1e9) +
-                                                   " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
+  table.row({"of the machine's limit", limit ? fixed(share, 1) + " %  (" + seconds_text(limit->ms() / 1e3) + " at " +
+                                                   shortest(peak.flop_per_s / 1e9) + " GFLOP/s, " + shortest(peak.bytes_per_s / 1e9) + " GB/s)"
                                              : "not known: the graph does not tell its work"});
   table.row({"threads, precision", std::to_string(threads) + ", " + session->options().precision});
   print(table.text());

@@ -1,4 +1,6 @@
 // cli/compare.cc — `bascule compare`: the scale. One line per chip, instance and price, the cheapest first; the cpu of this machine measured beside.
+#include "inspect/compare.h"
+
 #include <algorithm>
 #include <cmath>
 #include <mutex>
@@ -11,7 +13,6 @@
 #include "cli/session_options.h"
 #include "cli/values.h"
 #include "cli/weigh.h"
-#include "inspect/compare.h"
 #include "runtime/compare.h"
 
 namespace bascule::cli {
@@ -78,7 +79,8 @@ std::vector<Offer> offers_of(const inspect::ChipModel& model, const inspect::Siz
     try {
       inspect::Modelled m = model.weigh(sizes, placement);
       if (m.fits) {
-        if (!spread.empty()) m.notes.push_back(placement.chip + ": spread over " + std::to_string(placement.chips) + " chips, since one does not hold it: " + spread);
+        if (!spread.empty())
+          m.notes.push_back(placement.chip + ": spread over " + std::to_string(placement.chips) + " chips, since one does not hold it: " + spread);
         return inspect::offers(m, device::chip::prices());
       }
       why = "needs " + bytes_text(m.memory_bytes) + " of main memory, has " + bytes_text(m.capacity_bytes);
@@ -114,10 +116,12 @@ Offer cpu_offer(const Options& o, const inspect::Sizes& sizes, int64_t absent_pa
     runtime::Options options{.device = "cpu", .threads = o.threads, .memory_limit_bytes = o.limits.memory_bytes(), .time_limit_s = o.limits.time_s()};
     const auto session = runtime::Session::load(o.model, options);
     InputOptions inputs = o.inputs;
-    if (const auto symbol = inspect::batch_symbol(session->inputs()); o.weigh.batch && !symbol.empty()) inputs.shapes.push_back(symbol + "=" + std::to_string(o.weigh.batch));
+    if (const auto symbol = inspect::batch_symbol(session->inputs()); o.weigh.batch && !symbol.empty())
+      inputs.shapes.push_back(symbol + "=" + std::to_string(o.weigh.batch));
     const std::vector<HostValues> sets{make_inputs(session->inputs(), inputs, inputs.files)};
     if (!sets[0].empty() && sets[0][0].is_tensor() && sets[0][0].tensor().rank() > 1) out.batch = std::max<int64_t>(1, sets[0][0].tensor().dim(0));
-    const Measured m = measure(*session, sets, o.seconds, [&](double s) { progress.update(done + std::min(1.0, s / std::max(o.seconds, 1e-9)), total, "cpu"); });
+    const Measured m =
+        measure(*session, sets, o.seconds, [&](double s) { progress.update(done + std::min(1.0, s / std::max(o.seconds, 1e-9)), total, "cpu"); });
     out.latency_ms = percentile(m.times_ms, 0.5);
     out.throughput_per_s = 1e3 * static_cast<double>(out.batch) / m.mean_ms();
     out.fits = true;
@@ -142,7 +146,8 @@ class Accuracy {
   explicit Accuracy(const Options& o) : options_(o) {
     const auto session = load("cpu", "");
     InputOptions inputs = o.inputs;
-    if (const auto symbol = inspect::batch_symbol(session->inputs()); o.weigh.batch && !symbol.empty()) inputs.shapes.push_back(symbol + "=" + std::to_string(o.weigh.batch));
+    if (const auto symbol = inspect::batch_symbol(session->inputs()); o.weigh.batch && !symbol.empty())
+      inputs.shapes.push_back(symbol + "=" + std::to_string(o.weigh.batch));
     inputs_ = make_inputs(session->inputs(), inputs, inputs.files);
     want_ = session->run(inputs_);
   }
@@ -156,7 +161,11 @@ class Accuracy {
 
  private:
   std::shared_ptr<runtime::Session> load(const std::string& device, const std::string& precision) const {
-    runtime::Options options{.device = device, .threads = options_.threads, .precision = precision, .memory_limit_bytes = options_.limits.memory_bytes(), .time_limit_s = options_.limits.time_s()};
+    runtime::Options options{.device = device,
+                             .threads = options_.threads,
+                             .precision = precision,
+                             .memory_limit_bytes = options_.limits.memory_bytes(),
+                             .time_limit_s = options_.limits.time_s()};
     return runtime::Session::load(options_.model, options);
   }
   const Options& options_;
@@ -165,7 +174,8 @@ class Accuracy {
 
 void add_accuracy(const Options& o, int64_t absent_parameters, std::vector<Offer>& rows, Progress& progress, double done, double total) {
   if (absent_parameters)
-    fail_usage("--accuracy", "a model with its weights", std::to_string(absent_parameters) + " parameters are absent", "Put the weights file beside the model, or leave --accuracy out");
+    fail_usage("--accuracy", "a model with its weights", std::to_string(absent_parameters) + " parameters are absent",
+               "Put the weights file beside the model, or leave --accuracy out");
   const Accuracy accuracy(o);
   std::map<std::string, std::optional<double>> errors;
   for (Offer& row : rows) {
@@ -227,7 +237,8 @@ std::string three(const std::optional<double>& x) {
 
 void print_table(const std::vector<Offer>& rows) {
   const bool errors = std::any_of(rows.begin(), rows.end(), [](const Offer& o) { return o.error_vs_f32.has_value(); });
-  std::vector<std::string> header{"chip", "instance", "price", "cores", "type", "latency ms", "per s", "USD / million", "mJ each", "of peak %", "memory", "limiter", "basis", "error"};
+  std::vector<std::string> header{"chip",          "instance", "price",     "cores",  "type",    "latency ms", "per s",
+                                  "USD / million", "mJ each",  "of peak %", "memory", "limiter", "basis",      "error"};
   if (!errors) header.pop_back();
   Table table(header);
   std::string refused;
@@ -241,10 +252,19 @@ void print_table(const std::vector<Offer>& rows) {
     if (!o.usd_per_million && !o.cost_reason.empty()) unpriced[o.chip] = o.cost_reason;
     const bool assumed = o.price_source.starts_with("assumed");
     any_assumed = any_assumed || assumed;
-    std::vector<std::string> cells{o.chip, o.instance + (o.chips > 1 ? " (" + std::to_string(o.chips) + " chips)" : ""), o.price_kind + (assumed ? " *" : ""), std::to_string(o.cores_used), o.precision,
-               three(o.latency_ms), three(o.throughput_per_s), three(o.usd_per_million),
-               three(o.joules_per_inference ? std::optional(*o.joules_per_inference * 1e3) : std::nullopt),
-               three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt), bytes_text(o.memory_bytes), o.limiter, o.basis + (o.level.empty() ? "" : ": " + o.level)};
+    std::vector<std::string> cells{o.chip,
+                                   o.instance + (o.chips > 1 ? " (" + std::to_string(o.chips) + " chips)" : ""),
+                                   o.price_kind + (assumed ? " *" : ""),
+                                   std::to_string(o.cores_used),
+                                   o.precision,
+                                   three(o.latency_ms),
+                                   three(o.throughput_per_s),
+                                   three(o.usd_per_million),
+                                   three(o.joules_per_inference ? std::optional(*o.joules_per_inference * 1e3) : std::nullopt),
+                                   three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt),
+                                   bytes_text(o.memory_bytes),
+                                   o.limiter,
+                                   o.basis + (o.level.empty() ? "" : ": " + o.level)};
     if (errors) cells.push_back(o.error_vs_f32 ? fixed(*o.error_vs_f32, 5) : "");
     table.row(std::move(cells));
   }

@@ -24,7 +24,8 @@ struct Options {
 // The program goes into the file; what stands around it, for people or as JSON, to stdout.
 int compile_chip(const Options& o, const std::string& chip) {
   const BudgetScope scope(o.session.limits.budget());
-  if (!o.dump_passes.empty()) fail_unsupported("--dump-passes", "a device that runs here", "--device chip:" + escaped(chip), "Use --device cpu; the first passes are the same");
+  if (!o.dump_passes.empty())
+    fail_unsupported("--dump-passes", "a device that runs here", "--device chip:" + escaped(chip), "Use --device cpu; the first passes are the same");
   const inspect::Modelled m = weigh(o.session.model, chip, o.session.precision, o.inputs, o.weigh);
   const bool to_stdout = o.output.empty() || o.output == "-";
   if (!to_stdout) write_file(o.output, inspect::program_report(m));
@@ -65,14 +66,19 @@ int compile_chip(const Options& o, const std::string& chip) {
     table.row({"instructions", counts});
     table.row({"steps", std::to_string(p.steps.size())});
     const auto local = [&](const device::chip::Memory* memory, int64_t used) {
-      if (memory && memory->bytes > 0) table.row({memory->name + " of a core, at most", bytes_text(static_cast<double>(used)) + " of " + bytes_text(static_cast<double>(memory->bytes))});
+      if (memory && memory->bytes > 0)
+        table.row(
+            {memory->name + " of a core, at most", bytes_text(static_cast<double>(used)) + " of " + bytes_text(static_cast<double>(memory->bytes))});
     };
     local(m.chip->scratchpad(), p.scratchpad_bytes);
     local(m.chip->accumulator(), p.accumulator_bytes);
     table.row({m.chip->main().name, bytes_text(m.memory_bytes) + " of " + bytes_text(m.capacity_bytes)});
-    table.row({"over the host link", bytes_text(static_cast<double>(p.input_bytes)) + " in, " + bytes_text(static_cast<double>(p.output_bytes)) + " out, " + seconds_text(t.copy_ns * 1e-9)});
+    table.row({"over the host link", bytes_text(static_cast<double>(p.input_bytes)) + " in, " + bytes_text(static_cast<double>(p.output_bytes)) +
+                                         " out, " + seconds_text(t.copy_ns * 1e-9)});
     table.row({"weights", bytes_text(static_cast<double>(p.weight_bytes)) + ", loaded once in " + seconds_text(t.weight_load_ns * 1e-9)});
-    table.row({"a new shape", !software.static_shapes ? "runs as it is" : software.compile_s ? "another program, about " + seconds_text(*software.compile_s) + " of compiling" : "another program; its compile time is not published"});
+    table.row({"a new shape", !software.static_shapes ? "runs as it is"
+                              : software.compile_s    ? "another program, about " + seconds_text(*software.compile_s) + " of compiling"
+                                                      : "another program; its compile time is not published"});
     print(table.text());
   }
   return 0;

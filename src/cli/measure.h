@@ -12,7 +12,7 @@ namespace bascule::cli {
 struct Measured {
   std::vector<double> times_ms, last_set_ms;  // sorted; those of the last set of inputs
   double first_ms = 0, peak_rss_mb = 0;
-  HostValues answer;                          // of the last iteration
+  HostValues answer;  // of the last iteration
   double mean_ms() const;
 };
 // Runs the sets in whole rounds for `seconds`, after one run of each. seen(seconds so far) after every run.

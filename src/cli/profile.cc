@@ -38,7 +38,8 @@ ordered_json profile_json(const Options& o, const inspect::Modelled& m) {
   j["limiter"] = t.limiter;
   j["engines"] = engines_json(m);
   j["critical_path"] = ordered_json::array();
-  for (const auto& [resource, ns] : t.limits) j["critical_path"].push_back({{"resource", resource}, {"ms", ns * 1e-6}, {"percent", 100 * ns / whole}});
+  for (const auto& [resource, ns] : t.limits)
+    j["critical_path"].push_back({{"resource", resource}, {"ms", ns * 1e-6}, {"percent", 100 * ns / whole}});
   j["operators"] = ordered_json::array();
   for (const auto& s : inspect::times_by_source(m))
     j["operators"].push_back({{"source", s.source}, {"ms", s.ns * 1e-6}, {"percent", 100 * s.ns / whole}, {"apportioned", s.shared}});
@@ -70,7 +71,8 @@ std::string kinds_text(const std::vector<inspect::SourceTime>& sources, double w
   std::vector<std::pair<std::string, std::pair<int64_t, double>>> sorted(kinds.begin(), kinds.end());
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second.second > b.second.second; });
   Table table({"kind", "count", "time", "%"});
-  for (const auto& [kind, of] : sorted) table.row({safe(kind), std::to_string(of.first), seconds_text(of.second * 1e-9), fixed(100 * of.second / whole_ns, 1)});
+  for (const auto& [kind, of] : sorted)
+    table.row({safe(kind), std::to_string(of.first), seconds_text(of.second * 1e-9), fixed(100 * of.second / whole_ns, 1)});
   return table.text();
 }
 
@@ -96,8 +98,9 @@ std::string steps_text(const inspect::Modelled& m, int rows) {
   for (size_t i = 0; i < sorted.size() && i < static_cast<size_t>(rows); ++i) {
     const auto& [choice, g] = sorted[i];
     const auto& s = g.sum;
-    table.row({safe(m.program->steps[static_cast<size_t>(s.step)].name, 50), std::to_string(g.count), seconds_text(s.ns * 1e-9), count_text(s.flops), bytes_text(s.bytes),
-               s.bytes > 0 ? fixed(s.flops / s.bytes, 1) : "", s.ns > 0 && g.achieved > 0 ? fixed(100 * g.achieved / s.ns, 1) : "", safe(choice, 70)});
+    table.row({safe(m.program->steps[static_cast<size_t>(s.step)].name, 50), std::to_string(g.count), seconds_text(s.ns * 1e-9), count_text(s.flops),
+               bytes_text(s.bytes), s.bytes > 0 ? fixed(s.flops / s.bytes, 1) : "",
+               s.ns > 0 && g.achieved > 0 ? fixed(100 * g.achieved / s.ns, 1) : "", safe(choice, 70)});
   }
   return table.text();
 }
@@ -107,8 +110,8 @@ void print_tables(const Options& o, const inspect::Modelled& m) {
   const double whole = t.total_ns > 0 ? t.total_ns : 1;
   const auto percent = [&](double ns) { return fixed(100 * ns / whole, 1); };
   Table head({"modelled on " + o.device, ""});
-  head.row({"latency", seconds_text(t.latency_ns() * 1e-9) + "  (chip " + seconds_text(t.total_ns * 1e-9) + ", host " + seconds_text(t.request_ns * 1e-9) + ", copies " +
-                           seconds_text(t.copy_ns * 1e-9) + ")"});
+  head.row({"latency", seconds_text(t.latency_ns() * 1e-9) + "  (chip " + seconds_text(t.total_ns * 1e-9) + ", host " +
+                           seconds_text(t.request_ns * 1e-9) + ", copies " + seconds_text(t.copy_ns * 1e-9) + ")"});
   head.row({"limiter", t.limiter});
   head.row({"busy", engines_text(m)});
   std::string path;
@@ -123,7 +126,8 @@ void print_tables(const Options& o, const inspect::Modelled& m) {
   int shown = 0, hidden = 0;
   for (const auto& s : by_source) {
     if (shown < o.rows) {
-      sources.row({s.source.empty() ? "(no operator)" : safe(s.source), seconds_text(s.ns * 1e-9), percent(s.ns), s.shared ? "apportioned by work" : ""});
+      sources.row(
+          {s.source.empty() ? "(no operator)" : safe(s.source), seconds_text(s.ns * 1e-9), percent(s.ns), s.shared ? "apportioned by work" : ""});
       ++shown;
     } else {
       rest_ns += s.ns;
@@ -141,8 +145,8 @@ int profile(const Options& o) {
   const auto chip = inspect::chip_of_device(o.device);
   if (!chip) {
     device::find_device(o.device);
-    fail_unsupported("profile on device '" + escaped(o.device) + "'", "a modelled chip, --device chip:NAME", "a device that does not time its operators",
-                     "See bascule bench for its whole time, and bascule chips for the chips");
+    fail_unsupported("profile on device '" + escaped(o.device) + "'", "a modelled chip, --device chip:NAME",
+                     "a device that does not time its operators", "See bascule bench for its whole time, and bascule chips for the chips");
   }
   const inspect::Modelled m = weigh(o.model, *chip, o.precision, o.inputs, o.weigh);
   if (!o.output.empty()) {

@@ -7,7 +7,9 @@ namespace bascule::cli {
 using nlohmann::ordered_json;
 
 void add_weigh(CLI::App& verb, WeighOptions& o) {
-  verb.add_option("--batch", o.batch, "Modelled chips: size of the leading dimension that the inputs share")->check(CLI::Range(int64_t{1}, int64_t{1} << 30))->type_name("N");
+  verb.add_option("--batch", o.batch, "Modelled chips: size of the leading dimension that the inputs share")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
+      ->type_name("N");
   verb.add_option("--cores", o.cores, "Modelled chips: cores of one request (default: the vendor's)")->check(CLI::Range(1, 1 << 20))->type_name("N");
 }
 
@@ -37,7 +39,8 @@ inspect::Placement placement_of(const std::string& chip, const std::string& prec
   return p;
 }
 
-inspect::Modelled weigh(const std::string& model, const std::string& chip, const std::string& precision, const InputOptions& inputs, const WeighOptions& o) {
+inspect::Modelled weigh(const std::string& model, const std::string& chip, const std::string& precision, const InputOptions& inputs,
+                        const WeighOptions& o) {
   device::chip::find_chip(chip);  // an unknown name is said before a large model is read
   const auto loaded = inspect::ChipModel::load(model);
   inspect::Modelled m = loaded->weigh(sizes_of(*loaded, inputs, o), placement_of(chip, precision, o));
@@ -61,14 +64,19 @@ std::string figures_text(const device::chip::Chip& chip) {
     assumed += f.source.starts_with("assumed");
     fitted += f.source.starts_with("fitted");
   }
-  return std::to_string(assumed) + " assumed, " + std::to_string(fitted) + " fitted of " + std::to_string(chip.figures.size()) + "  (bascule chips " + chip.name + ")";
+  return std::to_string(assumed) + " assumed, " + std::to_string(fitted) + " fitted of " + std::to_string(chip.figures.size()) + "  (bascule chips " +
+         chip.name + ")";
 }
 
 ordered_json engines_json(const inspect::Modelled& m) {
   ordered_json list = ordered_json::array();
-  for (const auto& e : m.engines) list.push_back({{"engine", e.name}, {"busy_share", e.share}, {"busy_ms", e.busy_ns * 1e-6}, {"instructions", e.instructions}});
+  for (const auto& e : m.engines)
+    list.push_back({{"engine", e.name}, {"busy_share", e.share}, {"busy_ms", e.busy_ns * 1e-6}, {"instructions", e.instructions}});
   const auto& t = *m.timing;
-  list.push_back({{"engine", m.chip->main().name}, {"busy_share", t.total_ns > 0 ? t.main_busy_ns / t.total_ns : 0}, {"busy_ms", t.main_busy_ns * 1e-6}, {"instructions", nullptr}});
+  list.push_back({{"engine", m.chip->main().name},
+                  {"busy_share", t.total_ns > 0 ? t.main_busy_ns / t.total_ns : 0},
+                  {"busy_ms", t.main_busy_ns * 1e-6},
+                  {"instructions", nullptr}});
   return list;
 }
 

@@ -19,12 +19,13 @@ void refuse_weigh(const WeighOptions& options, const std::string& device);
 inspect::Sizes sizes_of(const inspect::ChipModel& model, const InputOptions& inputs, const WeighOptions& options);
 inspect::Placement placement_of(const std::string& chip, const std::string& precision, const WeighOptions& options);
 // Loads and weighs; notes of both go to stderr. CapacityError if the model does not fit the chip.
-inspect::Modelled weigh(const std::string& model, const std::string& chip, const std::string& precision, const InputOptions& inputs, const WeighOptions& options);
+inspect::Modelled weigh(const std::string& model, const std::string& chip, const std::string& precision, const InputOptions& inputs,
+                        const WeighOptions& options);
 
 // Figures of the chip that are no publication's: "assumed" or "fitted".
 nlohmann::ordered_json figures_json(const device::chip::Chip& chip, bool assumed);
 nlohmann::ordered_json engines_json(const inspect::Modelled& m);
-std::string engines_text(const inspect::Modelled& m);     // "tensor 61 %, vector 40 %"
+std::string engines_text(const inspect::Modelled& m);      // "tensor 61 %, vector 40 %"
 std::string figures_text(const device::chip::Chip& chip);  // "12 assumed, 3 fitted (bascule chips trainium2 lists them)"
 nlohmann::ordered_json optional_json(const std::optional<double>& x);
 

@@ -75,7 +75,8 @@ std::vector<StepPoint> roofline(const Modelled& m) {
     if (instruction.step >= 0 && static_cast<size_t>(instruction.step) < out.size())
       out[static_cast<size_t>(instruction.step)].bytes += cost(instruction).main_bytes;
   const auto& main = m.chip->main();
-  const double peak = m.chip->matrix.peak_flop_per_s(p.precision) * static_cast<double>(p.cores), bytes_per_s = main.bytes_per_s * main.achieved * static_cast<double>(p.chips);
+  const double peak = m.chip->matrix.peak_flop_per_s(p.precision) * static_cast<double>(p.cores),
+               bytes_per_s = main.bytes_per_s * main.achieved * static_cast<double>(p.chips);
   for (StepPoint& s : out) {
     s.roof_flop_per_s = s.bytes > 0 ? std::min(peak, s.flops / s.bytes * bytes_per_s) : peak;
     if (s.ns > 0 && s.flops > 0 && s.roof_flop_per_s > 0) s.achieved = s.flops / (s.ns * 1e-9) / s.roof_flop_per_s;

@@ -20,9 +20,9 @@ struct Offer {
   std::string limiter;
   std::string price_kind, currency, region, price_date, price_source;
   std::optional<double> price_per_hour;
-  std::string cost_reason;    // why usd_per_million is absent
-  std::string energy_basis;   // or why there is no figure
-  std::string reason;         // why the chip cannot run it, "" if it can
+  std::string cost_reason;   // why usd_per_million is absent
+  std::string energy_basis;  // or why there is no figure
+  std::string reason;        // why the chip cannot run it, "" if it can
   std::vector<std::string> notes;
 };
 

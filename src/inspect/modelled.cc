@@ -38,13 +38,15 @@ std::string key_of(const Sizes& s) {
   if (s.batch) key += ";batch " + std::to_string(*s.batch);
   for (const auto& [name, value] : s.values) {
     key += ';' + name + ':' + value.type_text();
-    if (value.elements() <= kMostDeciding && !is_string(value.dtype())) key.append(reinterpret_cast<const char*>(value.data()), static_cast<size_t>(value.bytes()));
+    if (value.elements() <= kMostDeciding && !is_string(value.dtype()))
+      key.append(reinterpret_cast<const char*>(value.data()), static_cast<size_t>(value.bytes()));
   }
   return key;
 }
 
 std::string key_of(const Placement& p) {
-  return p.chip + ' ' + (p.precision ? std::string(info(*p.precision).name) : "default") + ' ' + std::to_string(p.cores) + ' ' + std::to_string(p.chips) + ' ' + p.pinned;
+  return p.chip + ' ' + (p.precision ? std::string(info(*p.precision).name) : "default") + ' ' + std::to_string(p.cores) + ' ' +
+         std::to_string(p.chips) + ' ' + p.pinned;
 }
 
 Bindings bindings_of(const std::vector<runtime::Port>& inputs, const Sizes& sizes) {
@@ -61,11 +63,13 @@ Bindings bindings_of(const std::vector<runtime::Port>& inputs, const Sizes& size
   if (name.empty()) {
     for (const auto& p : inputs)
       if (p.type.is_tensor() && p.type.ranked && p.type.rank() > 0 && p.type.dims[0].is(*sizes.batch)) return symbols;
-    fail_usage("--batch " + std::to_string(*sizes.batch), "inputs that share one open leading dimension", "none in this model", "Give --shape NAME=..., or export the model with an open batch");
+    fail_usage("--batch " + std::to_string(*sizes.batch), "inputs that share one open leading dimension", "none in this model",
+               "Give --shape NAME=..., or export the model with an open batch");
   }
   const auto [at, fresh] = symbols.emplace(name, *sizes.batch);
   if (!fresh && at->second != *sizes.batch)
-    fail_usage("--batch " + std::to_string(*sizes.batch), escaped(name) + " = " + std::to_string(at->second) + ", as --shape says", "another batch", "Leave one of them out");
+    fail_usage("--batch " + std::to_string(*sizes.batch), escaped(name) + " = " + std::to_string(at->second) + ", as --shape says", "another batch",
+               "Leave one of them out");
   return symbols;
 }
 
@@ -108,7 +112,8 @@ void check_mappable(const Graph& g) {
   std::vector<Problem> problems;
   for (const Node& n : g.nodes) {
     if (decides(n)) {
-      problems.push_back({describe(n), "decisions known before the run (branches and trip counts of constants)", "one that depends on values of the run",
+      problems.push_back({describe(n), "decisions known before the run (branches and trip counts of constants)",
+                          "one that depends on values of the run",
                           "Give the deciding input with --input NAME=VALUE, or export the model without it"});
       continue;
     }
@@ -202,7 +207,8 @@ std::string batch_symbol(const std::vector<runtime::Port>& inputs) {
   std::vector<std::string> leading;
   for (const auto& p : inputs)
     if (p.type.is_tensor() && p.type.ranked && p.type.rank() > 0)
-      if (const auto name = p.type.dims[0].as_symbol(); name && std::find(leading.begin(), leading.end(), *name) == leading.end()) leading.push_back(*name);
+      if (const auto name = p.type.dims[0].as_symbol(); name && std::find(leading.begin(), leading.end(), *name) == leading.end())
+        leading.push_back(*name);
   if (leading.size() == 1) return leading[0];
   for (const std::string& name : leading)
     if (name == "batch" || name == "batch_size" || name == "N" || name == "n") return name;
@@ -282,7 +288,8 @@ Modelled ChipModel::weigh(const Sizes& sizes, const Placement& placement) const 
   m.batch = std::max<int64_t>(1, bound->batch);
   m.program = std::make_shared<const Program>(device::chip::map(chip, *bound->graph, options));
   if ((options.cores > 0 && m.program->cores != options.cores) || m.program->chips != options.chips)
-    fail_unsupported("chip:" + chip.name, std::to_string(std::max<int64_t>(1, options.cores)) + " cores of " + std::to_string(options.chips) + " chips for one request",
+    fail_unsupported("chip:" + chip.name,
+                     std::to_string(std::max<int64_t>(1, options.cores)) + " cores of " + std::to_string(options.chips) + " chips for one request",
                      "a program for " + std::to_string(m.program->cores) + " of " + std::to_string(m.program->chips), "Leave --cores out");
   m.timing = std::make_shared<const Timing>(device::chip::simulate(chip, *m.program));
   m.engines = engine_uses(*m.program, *m.timing);

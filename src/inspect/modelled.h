@@ -69,8 +69,8 @@ struct Modelled {
 
 // Share of a run that belongs to one operator of the source model.
 struct SourceTime {
-  std::string source;  // "MatMul 'encoder/mlp/up'"; "" for what no operator claims
-  double ns = 0;       // sums to the time on the chip
+  std::string source;   // "MatMul 'encoder/mlp/up'"; "" for what no operator claims
+  double ns = 0;        // sums to the time on the chip
   bool shared = false;  // its step holds other operators too: apportioned by their work
 };
 std::vector<SourceTime> times_by_source(const Modelled& m);  // largest first
@@ -78,9 +78,9 @@ std::vector<SourceTime> times_by_source(const Modelled& m);  // largest first
 // Where one step stands under the roofline.
 struct StepPoint {
   int32_t step = -1;
-  double ns = 0;              // share of the critical path
-  double flops = 0, bytes = 0;  // of its operators; through main memory
-  double roof_flop_per_s = 0;  // min(peak, intensity * bandwidth) of the cores used
+  double ns = 0;                   // share of the critical path
+  double flops = 0, bytes = 0;     // of its operators; through main memory
+  double roof_flop_per_s = 0;      // min(peak, intensity * bandwidth) of the cores used
   std::optional<double> achieved;  // share of the roof; nullopt: hidden behind other steps, or no FLOPs
 };
 std::vector<StepPoint> roofline(const Modelled& m);
@@ -94,8 +94,8 @@ struct BufferLife {
 std::vector<BufferLife> buffer_lives(const Modelled& m);  // by start
 // Bytes in use of a core's local memory at `samples` evenly spaced times.
 std::vector<int64_t> memory_over_time(const Modelled& m, const std::vector<BufferLife>& lives, device::chip::Role memory, int32_t core, int samples);
-// The program with what stands around it: instruction counts, the host link, the weights' load, a new shape's cost, the memory map. Lines of comments,
-// then Program::text().
+// The program with what stands around it: instruction counts, the host link, the weights' load, a new shape's cost, the memory map. Lines of
+// comments, then Program::text().
 std::string program_report(const Modelled& m);
 
 // A loaded model. Threads may weigh at once.

@@ -33,7 +33,8 @@ void add_memory(const Modelled& m, const std::vector<BufferLife>& lives, Role ro
   constexpr int kSamples = 20;
   const auto used = memory_over_time(m, lives, role, 0, kSamples);
   const int64_t capacity = memory->bytes / std::max<int64_t>(1, memory->partitions);
-  out += fmt::format("// {} of core 0, KiB in use{} over the run (capacity {}):", memory->name, memory->partitions > 1 ? " of a partition" : "", capacity / 1024);
+  out += fmt::format("// {} of core 0, KiB in use{} over the run (capacity {}):", memory->name, memory->partitions > 1 ? " of a partition" : "",
+                     capacity / 1024);
   for (const int64_t bytes : used) out += fmt::format(" {}", (bytes + 512) / 1024);
   out += '\n';
 }
@@ -76,15 +77,18 @@ std::vector<int64_t> memory_over_time(const Modelled& m, const std::vector<Buffe
 std::string program_report(const Modelled& m) {
   const Program& p = *m.program;
   const auto& t = *m.timing;
-  std::string out = fmt::format("// {} on chip:{}, {} of {} cores, {} chips, {}\n", escaped(p.model), p.chip, p.cores, m.chip->cores * p.chips, p.chips, info(p.precision).name);
-  out += fmt::format("// modelled latency {:.3f} ms: chip {:.3f}, host {:.3f}, copies {:.3f}; limiter {}\n", t.latency_ns() * 1e-6, t.total_ns * 1e-6, t.request_ns * 1e-6,
-                     t.copy_ns * 1e-6, t.limiter);
+  std::string out = fmt::format("// {} on chip:{}, {} of {} cores, {} chips, {}\n", escaped(p.model), p.chip, p.cores, m.chip->cores * p.chips,
+                                p.chips, info(p.precision).name);
+  out += fmt::format("// modelled latency {:.3f} ms: chip {:.3f}, host {:.3f}, copies {:.3f}; limiter {}\n", t.latency_ns() * 1e-6, t.total_ns * 1e-6,
+                     t.request_ns * 1e-6, t.copy_ns * 1e-6, t.limiter);
   out += "// instructions:";
   for (const EngineUse& e : m.engines) out += fmt::format(" {} {}", e.name, e.instructions);
   out += fmt::format("\n// host link: {} bytes in, {} bytes out of each request\n", p.input_bytes, p.output_bytes);
-  out += fmt::format("// weights: {} bytes, loaded once in {:.3f} ms{}\n", p.weight_bytes, t.weight_load_ns * 1e-6, p.weights_resident ? "; they stay on the chip" : "");
+  out += fmt::format("// weights: {} bytes, loaded once in {:.3f} ms{}\n", p.weight_bytes, t.weight_load_ns * 1e-6,
+                     p.weights_resident ? "; they stay on the chip" : "");
   if (!m.chip->software.static_shapes) out += "// a new shape: runs as it is\n";
-  else if (m.chip->software.compile_s) out += fmt::format("// a new shape: another program, about {} s of the vendor's compiler\n", *m.chip->software.compile_s);
+  else if (m.chip->software.compile_s)
+    out += fmt::format("// a new shape: another program, about {} s of the vendor's compiler\n", *m.chip->software.compile_s);
   else out += "// a new shape: another program; how long the vendor's compiler takes is not published\n";
   const std::vector<BufferLife> lives = buffer_lives(m);
   for (const Role role : {Role::scratchpad, Role::accumulator}) add_memory(m, lives, role, out);
@@ -93,7 +97,8 @@ std::string program_report(const Modelled& m) {
   for (const BufferLife& l : lives) {
     const Buffer& b = p.buffers[static_cast<size_t>(l.buffer)];
     const Memory* memory = memory_of(m, b.memory);
-    out += fmt::format("//   {:<5} {:>2} {:>12} {:>12} {:>10.2f} {:>10.2f}  {}\n", memory ? memory->name : "?", b.core, b.address, l.bytes, l.from_ns * 1e-3, l.to_ns * 1e-3, escaped(b.name));
+    out += fmt::format("//   {:<5} {:>2} {:>12} {:>12} {:>10.2f} {:>10.2f}  {}\n", memory ? memory->name : "?", b.core, b.address, l.bytes,
+                       l.from_ns * 1e-3, l.to_ns * 1e-3, escaped(b.name));
   }
   return out + "\n" + p.text();
 }

@@ -116,8 +116,9 @@ class Resolver {
   Values region_of(const Node& n, size_t r, Values args, const Values& captures = {}) {
     args.insert(args.end(), captures.begin(), captures.end());
     if (static_cast<int64_t>(b_.graph().nodes.size()) > kMostUnrolled)
-      fail_unsupported(std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : ""), "loops that unroll to at most " + std::to_string(kMostUnrolled) + " operators",
-                       "more", "Shorten the sequence with --shape, or weigh the loop's body as a model of its own");
+      fail_unsupported(std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : ""),
+                       "loops that unroll to at most " + std::to_string(kMostUnrolled) + " operators", "more",
+                       "Shorten the sequence with --shape, or weigh the loop's body as a model of its own");
     const Bindings outer = symbols_;  // symbols of one iteration mean nothing in the next
     Values out = inlined(*n.regions[r], args);
     symbols_ = outer;

@@ -35,9 +35,10 @@ struct Weighed {
   }
 };
 
-const std::vector<Price> kPrices = {
-    {"one", "on demand", 3.6, "USD", "far", "2026", "list"}, {"one", "on demand", 1.8, "USD", "near", "2026", "list"}, {"one", "reserved", 0.9, "USD", "near", "2026", "list"},
-    {"eight", "on demand", 7.2, "EUR", "near", "2026", "list"}};
+const std::vector<Price> kPrices = {{"one", "on demand", 3.6, "USD", "far", "2026", "list"},
+                                    {"one", "on demand", 1.8, "USD", "near", "2026", "list"},
+                                    {"one", "reserved", 0.9, "USD", "near", "2026", "list"},
+                                    {"eight", "on demand", 7.2, "EUR", "near", "2026", "list"}};
 
 TEST(Compare, a_million_inferences_cost_the_hours_they_take) {
   EXPECT_DOUBLE_EQ(inspect::per_million(3.6, 1000), 1.0);  // 1,000 s at a thousandth of a dollar

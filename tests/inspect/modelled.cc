@@ -17,7 +17,9 @@ using inspect::Modelled;
 // relu(x[batch, 256] * w[256, 512]) * v[512, 64], weights absent.
 Graph two_layers() {
   Builder b;
-  const auto weight = [&](int64_t rows, int64_t columns) { return b.op("absent", {}, {{"dtype", DType::f32}, {"dims", Dims{rows, columns}}, {"reason", std::string("a test")}}); };
+  const auto weight = [&](int64_t rows, int64_t columns) {
+    return b.op("absent", {}, {{"dtype", DType::f32}, {"dims", Dims{rows, columns}}, {"reason", std::string("a test")}});
+  };
   const Value x = b.input(Type::tensor(DType::f32, {Dim::symbol("batch"), 256}), "x");
   b.origin = make_origin({"MatMul 'up'"});
   const Value up = b.matmul(x, weight(256, 512));
@@ -28,7 +30,8 @@ Graph two_layers() {
 }
 
 class Chips : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(all, Chips, testing::Values("trainium1", "tpu_v5e", "h100_sxm", "l4", "gaudi2"), [](const auto& tested) { return std::string(tested.param); });
+INSTANTIATE_TEST_SUITE_P(all, Chips, testing::Values("trainium1", "tpu_v5e", "h100_sxm", "l4", "gaudi2"),
+                         [](const auto& tested) { return std::string(tested.param); });
 
 TEST_P(Chips, a_model_without_weights_is_weighed) {
   const auto model = ChipModel::from_graph(two_layers());
@@ -42,7 +45,8 @@ TEST_P(Chips, a_model_without_weights_is_weighed) {
   EXPECT_GT(m.utilisation, 0);
   EXPECT_LE(m.utilisation, 1);
   for (const auto& e : m.engines) EXPECT_LE(e.share, 1.0001) << e.name;
-  EXPECT_NE(m.notes.end(), std::find_if(m.notes.begin(), m.notes.end(), [](const std::string& n) { return n.find("weights are absent") != std::string::npos; }));
+  EXPECT_NE(m.notes.end(),
+            std::find_if(m.notes.begin(), m.notes.end(), [](const std::string& n) { return n.find("weights are absent") != std::string::npos; }));
 }
 
 TEST_P(Chips, times_of_source_operators_add_up_to_the_whole) {
