@@ -78,6 +78,10 @@ int64_t Emitter::largest_free(Role memory, int32_t core) const {
   return largest;
 }
 
+void Emitter::rewind(Role memory, int32_t core) {
+  if (const auto at = pools_.find({memory, core}); at != pools_.end()) at->second.next = 0;
+}
+
 // Takes the first run of free places that holds `bytes`, at or after `next` (then from the start).
 int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool from_next) {
   bytes = std::max<int64_t>(bytes, 1);

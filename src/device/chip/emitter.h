@@ -34,6 +34,8 @@ class Emitter {
   int32_t local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core = 0, int32_t spread = 1);
   // Its place may be given out again; who takes it waits for this buffer's last users.
   void release(int32_t buffer);
+  // The next local buffer is placed from the start of the memory on, as all were before the first: room for large ones stays in one piece.
+  void rewind(Role memory, int32_t core = 0);
   int64_t largest_free(Role memory, int32_t core = 0) const;  // bytes (of a partition) that local() could still place in one piece
   int64_t capacity(Role memory) const;                        // bytes of a partition of a local memory; 0 if the chip has none
   const Buffer& buffer(int32_t id) const { return program_.buffers[static_cast<size_t>(id)]; }

@@ -248,6 +248,10 @@ void TileMapper::map_contraction(const Step& s) {
     fetched_.resize(before);
     l.box = box;
   };
+  if (staged_) {  // an operand that takes most of the local memory finds no room beside small ones in the middle
+    const double rhs_box = rhs_bytes / static_cast<double>(b_boxes.size() * n_boxes.size() * k_boxes.size()), lhs_box = lhs_bytes / static_cast<double>(b_boxes.size() * m_boxes.size() * k_boxes.size());
+    if (std::max(lhs_box, rhs_box) > 0.3 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_) e_.rewind(Role::scratchpad);
+  }
   for (const Box& b : b_boxes)
     for (size_t o = 0; o < (n_outer ? n_boxes.size() : m_boxes.size()); ++o)
       for (size_t i = 0; i < (n_outer ? m_boxes.size() : n_boxes.size()); ++i) {
