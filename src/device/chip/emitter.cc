@@ -98,6 +98,9 @@ int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool 
       size_t j = i;
       while (j < p.places.size() && p.places[j].buffer < 0 && p.places[j].end < start + bytes) ++j;
       if (j == p.places.size() || p.places[j].buffer >= 0 || start >= p.places[i].end) continue;
+      // Weights are there before the first instruction: where nothing ever lay.
+      const auto used = [](const Place& place) { return !place.last.empty(); };
+      if (b.use == Buffer::weight && std::any_of(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1, used)) continue;
       const auto id = static_cast<int32_t>(program_.buffers.size());
       Tracked t;
       for (size_t k = i; k <= j; ++k)

@@ -200,6 +200,8 @@ void Mapper::region(const Step& s) {
     std::vector<int32_t> none(spec.body.size(), -1);
     tail = expression_of(spec.epilogue, spec.body.size(), none, after, {});
     for (const Term& t : tail.terms)
+      if (t.leaf == Term::iota) return host_step(s);
+    for (const Term& t : tail.terms)
       if (t.leaf == Term::none && ((t.a < 0 && loops::arity(t.fn) > 0) || (t.b < 0 && loops::arity(t.fn) > 1) || (t.c < 0 && loops::arity(t.fn) > 2))) return host_step(s);
     tail.result = after[static_cast<size_t>(spec.stores[0].value)];
     if (tail.result < 0) return host_step(s);
@@ -341,7 +343,8 @@ void Mapper::region(const Step& s) {
           evaluate(y, sum, [&](const Term&) { return sum; }, nullptr);
         }
         Source anchor = sum;
-        evaluate(x, to, [&](const Term&) { return anchor; }, nullptr);
+        const auto leaf = leaf_in(tile, frees);
+        evaluate(x, to, [&](const Term& t) { return t.leaf == Term::operand ? leaf(t) : anchor; }, nullptr);
       }
       target_done(out, out_item, m.operands[0].placement, yp);
       done();
