@@ -335,8 +335,9 @@ int32_t Mapper::narrow_input(int32_t item_index) {
     const Window w{q, std::min(p.extent, q + tiles * partitions_), 0, 1, 0, inner};
     Place wide = room("input", total, p, emit_.buffer(from).dtype, &w, false), narrow = room("input", total, p, precision_, &w, false);
     load_dense(from, total, p, wide, kLoads);
-    const int64_t rows = std::min(partitions_, p.extent - q), columns = pitch(wide);
-    copy(source(narrow.buffer, rows, columns), source(wide.buffer, rows, columns));
+    const int64_t whole = (w.q1 - q) / partitions_, rest = (w.q1 - q) % partitions_;  // tiles, and rows of the last one
+    if (whole > 0) copy(source(narrow.buffer, partitions_, whole * inner), source(wide.buffer, partitions_, whole * inner));
+    if (rest > 0) copy(source(narrow.buffer, rest, inner, whole * inner), source(wide.buffer, rest, inner, whole * inner));
     store(narrow, p, total, to, false);
     emit_.release(wide.buffer);
     emit_.release(narrow.buffer);

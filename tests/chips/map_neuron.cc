@@ -1,0 +1,149 @@
+// tests/chips/map_neuron.cc — programs of instruction-level chips: legal, right within their arithmetic, and as fast as published where that is known.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "device/chip/map.h"
+#include "device/chip/timing.h"
+#include "device/chip/values.h"
+#include "graph/builder.h"
+#include "graph/evaluate.h"
+
+namespace bascule::device::chip {
+namespace {
+
+Tensor random(std::vector<int64_t> dims, uint32_t seed, double scale = 1) {
+  Tensor t(DType::f32, std::move(dims));
+  for (float& x : t.as_mutable<float>()) {
+    seed = seed * 1664525u + 1013904223u;
+    x = static_cast<float>((static_cast<double>(seed >> 8) / 8388608.0 - 1) * scale);
+  }
+  return t;
+}
+
+struct Model {
+  Builder b{"model"};
+  std::vector<Tensor> inputs;
+  uint32_t seed = 1;
+  Value input(std::vector<int64_t> dims) {
+    inputs.push_back(random(dims, ++seed));
+    return b.input(Type::tensor(DType::f32, to_dims(dims)), "x" + std::to_string(inputs.size()));
+  }
+  Value weight(std::vector<int64_t> dims) {
+    const auto fan = static_cast<double>(dims.size() > 1 ? std::accumulate(dims.begin() + 1, dims.end(), int64_t{1}, std::multiplies<>()) : 1);
+    return b.constant(random(dims, ++seed, 1 / std::sqrt(fan)));
+  }
+
+  // max |got - want| / max |want| over the results; the program must pass all checks.
+  double error(Value y, const std::string& chip_name = "trainium1") {
+    const Graph g = prepare(b.finish({y}));
+    const Chip& chip = find_chip(chip_name);
+    const Program p = map(chip, g);
+    for (const std::string& problem : check(chip, p)) ADD_FAILURE() << problem;
+    for (const StepInfo& s : p.steps) EXPECT_EQ(s.host, "") << s.name;
+    const std::vector<Tensor> got = execute(chip, p, g, inputs);
+    EvalContext context;
+    const HostValues want = evaluate(g, HostValues(inputs.begin(), inputs.end()), context);
+    double most = 0, worst = 0;
+    for (int64_t i = 0; i < got[0].elements(); ++i) {
+      const double w = want[0].tensor().number(i);
+      most = std::max(most, std::abs(w));
+      const double e = std::abs(got[0].number(i) - w);
+      worst = std::isnan(e) ? INFINITY : std::max(worst, e);
+    }
+    return worst / most;
+  }
+};
+
+// bf16 inputs round by 2^-9 each; sums of independent errors stay near that, a few stages add up.
+constexpr double kStage = 0.008;
+
+TEST(MapNeuron, product_bias_and_relu_match_the_reference) {
+  for (const int64_t rows : {1, 5, 128, 200}) {
+    Model m;
+    const Value y = m.b.maximum(m.b.add(m.b.dot_general(m.input({rows, 300}), m.weight({300, 190}), {}, {}, {1}, {0}), m.weight({190})), 0.0);
+    EXPECT_LT(m.error(y), kStage) << rows;
+  }
+}
+
+TEST(MapNeuron, chained_products_keep_features_on_partitions) {
+  Model m;
+  const Value h = m.b.op("gelu", {m.b.dot_general(m.input({2, 40, 64}), m.weight({64, 256}), {}, {}, {2}, {0})});
+  EXPECT_LT(m.error(m.b.dot_general(h, m.weight({256, 64}), {}, {}, {2}, {0})), 2 * kStage);
+}
+
+TEST(MapNeuron, norms_and_softmax_of_ragged_rows_match) {
+  Model m;
+  const Value x = m.input({3, 50, 96});
+  const Value n = m.b.op("layer_norm", {x, m.weight({96}), m.weight({96})}, {{"axis", int64_t{2}}, {"epsilon", 1e-5}});
+  EXPECT_LT(m.error(m.b.op("softmax", {m.b.op("rms_norm", {n, m.weight({96})}, {{"axis", int64_t{2}}, {"epsilon", 1e-5}})}, {{"axis", int64_t{2}}})), 3 * kStage);
+}
+
+TEST(MapNeuron, attention_with_heads_masks_and_long_rows_matches) {
+  for (const auto& [heads, tokens, size] : {std::tuple<int64_t, int64_t, int64_t>{4, 40, 64}, {3, 150, 32}, {2, 600, 80}}) {
+    Model m;
+    const auto split = [&](Value x) { return m.b.transpose(m.b.reshape(x, to_dims({2, tokens, heads, size})), {0, 2, 1, 3}); };
+    const Value x = m.input({2, tokens, heads * size});
+    const auto projected = [&] { return split(m.b.dot_general(x, m.weight({heads * size, heads * size}), {}, {}, {2}, {0})); };
+    const Value q = projected(), k = projected(), v = projected();
+    const Value y = m.b.op("attention", {q, k, v}, {{"scale", 1 / std::sqrt(static_cast<double>(size))}, {"causal", heads == 3}});
+    EXPECT_LT(m.error(m.b.reshape(m.b.transpose(y, {0, 2, 1, 3}), to_dims({2, tokens, heads * size}))), 3 * kStage) << heads;
+  }
+}
+
+Value conv(Model& m, Value x, std::vector<int64_t> kernel, int64_t stride, int64_t pad, int64_t groups) {
+  return m.b.op("convolution", {x, m.weight(kernel)},
+                {{"window_strides", Ints{stride, stride}},
+                 {"padding_low", Dims{pad, pad}},
+                 {"padding_high", Dims{pad, pad}},
+                 {"input_batch_dimension", int64_t{0}},
+                 {"input_feature_dimension", int64_t{1}},
+                 {"input_spatial_dimensions", Ints{2, 3}},
+                 {"kernel_output_feature_dimension", int64_t{0}},
+                 {"kernel_input_feature_dimension", int64_t{1}},
+                 {"kernel_spatial_dimensions", Ints{2, 3}},
+                 {"output_batch_dimension", int64_t{0}},
+                 {"output_feature_dimension", int64_t{1}},
+                 {"output_spatial_dimensions", Ints{2, 3}},
+                 {"feature_group_count", groups},
+                 {"dtype", DType::f32}});
+}
+
+TEST(MapNeuron, convolutions_with_padding_strides_and_groups_match) {
+  {
+    Model m;  // few channels: taps beside them; then a stride, then one by one
+    Value x = m.b.maximum(conv(m, m.input({2, 3, 30, 26}), {40, 3, 7, 7}, 2, 3, 1), 0.0);
+    x = conv(m, x, {150, 40, 3, 3}, 1, 1, 1);
+    EXPECT_LT(m.error(conv(m, x, {20, 150, 1, 1}, 2, 0, 1)), 3 * kStage);
+  }
+  {
+    Model m;  // one channel a group
+    EXPECT_LT(m.error(conv(m, conv(m, m.input({1, 24, 11, 13}), {144, 24, 1, 1}, 1, 0, 1), {144, 1, 5, 5}, 2, 2, 144)), 2 * kStage);
+  }
+}
+
+TEST(MapNeuron, joined_and_turned_values_match) {
+  Model m;
+  const Value x = m.input({2, 24, 48}), y = m.input({2, 48, 10});
+  const Value z = m.b.concatenate({m.b.transpose(x, {0, 2, 1}), m.b.add(y, 1.0)}, 2);
+  EXPECT_LT(m.error(m.b.sum(m.b.multiply(z, z), {2}, true)), kStage);
+}
+
+// AWS: FP32 4096 x 8192 x 8192 on one NeuronCore-v3 in 28.3 ms (kernel optimisation guide).
+TEST(MapNeuron, a_large_f32_product_takes_the_published_time) {
+  Builder b("product");
+  const Value x = b.input(Type::tensor(DType::f32, {8192, 4096}), "x");
+  const Value w = b.op("absent", {}, {{"dtype", DType::f32}, {"dims", Dims{8192, 8192}}, {"reason", std::string("only timed")}});
+  const Graph g = prepare(b.finish({b.dot_general(x, w, {}, {}, {0}, {0})}));
+  const Chip& chip = find_chip("trainium2");
+  MapOptions options;
+  options.precision = DType::f32;
+  const Program p = map(chip, g, options);
+  TimingOptions ideal;
+  ideal.schedule_factor = 1;
+  EXPECT_NEAR(simulate(chip, p, ideal).total_ns * 1e-6, 28.3, 28.3 * 0.05);
+}
+
+}  // namespace
+}  // namespace bascule::device::chip
