@@ -86,7 +86,7 @@ TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<S
   }
   e_.program().precision = precision_;
   store_ = chip.arithmetic.store_default_type ? precision_ : DType::f32;
-  if (staged_) local_limit_ = static_cast<double>(e_.capacity(Role::scratchpad)) * cores_ * (overlap_ ? 0.2 : 0.45);
+  if (staged_) local_limit_ = static_cast<double>(e_.capacity(Role::scratchpad)) * cores_ * (overlap_ ? 0.2 : 0.4);
   else local_limit_ = 16e6;  // temporaries of a kernel: what registers and shared memories hold in all
   for (int c = 0; c < kWorkClasses; ++c) {
     auto work = static_cast<WorkClass>(c);
