@@ -91,7 +91,7 @@ class Checker {
       if (b.memory != Role::main && (b.core < 0 || b.core >= std::max<int64_t>(p_.cores, 1)))
         line(at, "a core from 0 to " + std::to_string(p_.cores - 1), "core " + std::to_string(b.core));
       if (parts && b.rows > m->partitions) line(at, "at most " + std::to_string(m->partitions) + " partitions of " + m->name, std::to_string(b.rows));
-      const int64_t capacity = parts ? m->bytes / m->partitions : m->bytes;
+      const int64_t capacity = parts ? m->bytes / m->partitions : m->bytes * (b.memory == Role::main ? std::max<int64_t>(p_.chips, 1) : 1);
       const int64_t bytes = place_bytes(b);
       if (b.spread < 1 || (b.spread > 1 && b.memory == Role::main)) line(at, "to be spread over at least one core", std::to_string(b.spread));
       if (b.address > capacity || bytes > capacity - b.address)

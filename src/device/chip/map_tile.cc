@@ -263,11 +263,13 @@ void TileMapper::map_step(size_t index) {
   for (const Value v : s.results) empty = empty && graph_.type(v).elements_count().is(0);
   for (const Value v : s.results) make_result(v, on_host);
   if (empty) return;
+  join_operands(s, on_host);
   if (on_host) {
     map_host(s);
     return;
   }
   begin_kernel();
+  const size_t begin = kernel_begin_;
   switch (s.kind) {
     case Step::contraction: map_contraction(s); break;
     case Step::convolution: map_convolution(s); break;
@@ -284,10 +286,12 @@ void TileMapper::map_step(size_t index) {
   auto& code = e_.program().code;
   const bool joined = s.kind == Step::rows && !overlap_ && staged_ && e_.buffer(home(s.views[0].value)).memory != Role::main;  // one operator with the step before
   if (kernel_begin_ < code.size() && code[kernel_begin_].launches == 0 && !joined) code[kernel_begin_].launches = 1;
+  split_step(s, on_host, begin);
 }
 
 Program TileMapper::run() {
   find_uses();
+  prepare_chips();
   double weight_bytes = 0;
   std::vector<Value> weights;
   for (size_t v = 0; v < last_use_.size(); ++v)

@@ -131,6 +131,13 @@ class TileMapper {
   void end_kernel(double main_bytes, int64_t waves = 1);
   double compute_ns(const Instruction& i) const;
 
+  // ---- several chips (map_tile_chips.cc)
+  void prepare_chips();
+  bool in_parts(Value v) const;
+  void join_chips(Value v, loops::Op fold);  // fold load: all_gather; else all_reduce
+  void join_operands(const Step& s, bool on_host);
+  void split_step(const Step& s, bool on_host, size_t begin);
+
   // ---- splitting into boxes
   // Boxes of `extents`, split along the outermost axes (up to `axes` of them) so that bytes(box) <= limit.
   template <class Bytes>
@@ -162,6 +169,8 @@ class TileMapper {
   std::vector<bool> host_reads_;          // of values: the host sees main memory only
   std::vector<bool> host_;                // of steps
   std::set<Value> made_;                  // results of steps
+  int64_t chips_ = 1;
+  std::vector<bool> in_parts_;            // of values: each chip has a part
   std::map<int32_t, std::vector<Value>> dies_;  // after step
   std::vector<int32_t> fetched_;
   std::map<std::string, std::string, std::less<>> pinned_;

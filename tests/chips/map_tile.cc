@@ -1,0 +1,146 @@
+// tests/chips/map_tile.cc — steps cut to tiles give what the references give, however small the local memory and however many cores and chips.
+#include "device/chip/map_tile.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "device/chip/timing.h"
+#include "device/chip/values.h"
+#include "graph/builder.h"
+#include "graph/evaluate.h"
+#include "ops/cases.h"
+
+namespace bascule::device::chip {
+namespace {
+
+// TPU v5e in f32 with this much scratchpad; results stay on the cores where `overlap`.
+Chip small_tpu(int64_t scratchpad_bytes, bool overlap) {
+  Chip c = find_chip("tpu_v5e");
+  for (Memory& m : c.memories)
+    if (m.role == Role::scratchpad) m.bytes = scratchpad_bytes;
+  c.software.overlap = overlap;
+  return c;
+}
+
+Type f32(std::vector<int64_t> dims) { return Type::tensor(DType::f32, to_dims(dims)); }
+
+// Largest error relative to the largest value, on seeded inputs in [-1, 1].
+double error_on(const Chip& chip, const Graph& g, const MapOptions& options, Program* out = nullptr) {
+  uint64_t seed = 11;
+  std::vector<Tensor> inputs;
+  HostValues values;
+  for (const Value v : g.inputs) {
+    inputs.push_back(ops::random_tensor(g.type(v).dtype, *constants(g.type(v).dims), -1, 1, seed));
+    values.push_back(inputs.back());
+  }
+  EvalContext context;
+  const HostValues want = evaluate(g, values, context);
+  const Graph prepared = prepare(g);
+  const Program p = map_tiles(chip, prepared, make_steps(prepared), options);
+  EXPECT_EQ(check(chip, p), std::vector<std::string>{});
+  EXPECT_GT(simulate(chip, p).total_ns, 0);
+  const std::vector<Tensor> got = execute(chip, p, prepared, inputs);
+  double worst = 0, largest = 1e-6;
+  for (size_t k = 0; k < got.size(); ++k)
+    for (int64_t i = 0; i < got[k].elements(); ++i) {
+      largest = std::max(largest, std::abs(want[k].tensor().number(i)));
+      worst = std::max(worst, std::abs(want[k].tensor().number(i) - got[k].number(i)));
+    }
+  if (out) *out = p;
+  return worst / largest;
+}
+
+int64_t count(const Program& p, Opcode op) {
+  return std::count_if(p.code.begin(), p.code.end(), [&](const Instruction& i) { return i.op == op; });
+}
+
+Graph product(int64_t m, int64_t k, int64_t n) {
+  Builder b("product");
+  const Value x = b.input(f32({m, k}), "x"), w = b.input(f32({k, n}), "w"), bias = b.input(f32({n}), "bias");
+  return b.finish({b.op("gelu", {b.add(b.dot_general(x, w, {}, {}, {1}, {0}), bias)})}, {"y"});
+}
+
+Graph attention(bool causal) {
+  Builder b("attention");
+  const Value q = b.input(f32({2, 4, 24, 16}), "q"), k = b.input(f32({2, 2, 40, 16}), "k"), v = b.input(f32({2, 2, 40, 16}), "v");
+  return b.finish({b.op("attention", {q, k, v}, {{"scale", 0.25}, {"causal", causal}, {"causal_offset", Dims{16}}})}, {"y"});
+}
+
+Graph convolution(int64_t channels, int64_t groups) {
+  Builder b("convolution");
+  const Value x = b.input(f32({2, channels, 17, 15}), "x"), w = b.input(f32({24, channels / groups, 3, 3}), "w");
+  const Value y = b.op("convolution", {x, w},
+                       {{"window_strides", Ints{2, 1}}, {"padding_low", Dims{1, 1}}, {"padding_high", Dims{1, 0}}, {"lhs_dilation", Ints{1, 1}}, {"rhs_dilation", Ints{1, 2}},
+                        {"input_batch_dimension", int64_t{0}}, {"input_feature_dimension", int64_t{1}}, {"input_spatial_dimensions", Ints{2, 3}},
+                        {"kernel_output_feature_dimension", int64_t{0}}, {"kernel_input_feature_dimension", int64_t{1}}, {"kernel_spatial_dimensions", Ints{2, 3}},
+                        {"output_batch_dimension", int64_t{0}}, {"output_feature_dimension", int64_t{1}}, {"output_spatial_dimensions", Ints{2, 3}},
+                        {"feature_group_count", groups}, {"batch_group_count", int64_t{1}}, {"dtype", DType::f32}});
+  return b.finish({b.maximum(y, b.constant_like(0, DType::f32))}, {"y"});
+}
+
+const MapOptions kExact{.precision = DType::f32};
+
+TEST(MapTile, products_cut_to_a_small_scratchpad_are_right) {
+  for (const bool overlap : {false, true}) {
+    Program p;
+    EXPECT_LE(error_on(small_tpu(32 << 10, overlap), product(96, 200, 112), kExact, &p), 1e-5);
+    EXPECT_GT(count(p, Opcode::matmul), 4);
+  }
+}
+
+TEST(MapTile, attention_on_the_cores_through_memory_and_as_one_kernel_is_right) {
+  for (const bool causal : {false, true}) {
+    Program apart, together;
+    EXPECT_LE(error_on(small_tpu(64 << 10, false), attention(causal), kExact, &apart), 1e-5);
+    EXPECT_LE(error_on(small_tpu(64 << 10, true), attention(causal), kExact, &together), 1e-5);
+    EXPECT_EQ(apart.steps.size(), together.steps.size() + 2);  // scores, softmax, values
+    EXPECT_LE(error_on(find_chip("h100_sxm"), attention(causal), kExact), 1e-5);
+  }
+}
+
+TEST(MapTile, convolutions_in_boxes_of_rows_are_right) {
+  for (const int64_t groups : {1, 4})
+    for (const bool overlap : {false, true}) EXPECT_LE(error_on(small_tpu(24 << 10, overlap), convolution(8, groups), kExact), 1e-5);
+  EXPECT_LE(error_on(small_tpu(24 << 10, false), convolution(24, 24), kExact), 1e-5);  // depthwise, on the vector engine
+  EXPECT_LE(error_on(find_chip("h100_sxm"), convolution(8, 1), kExact), 1e-5);
+}
+
+TEST(MapTile, many_cores_share_what_one_would_do) {
+  EXPECT_LE(error_on(find_chip("maia200"), product(96, 200, 112), {.precision = DType::bf16}), 3e-2);
+}
+
+TEST(MapTile, a_printed_choice_can_be_pinned) {
+  for (const char* name : {"tpu_v5e", "h100_sxm"}) {
+    const Graph g = prepare(product(256, 256, 256));
+    const std::vector<Step> steps = make_steps(g);
+    const Program free = map_tiles(find_chip(name), g, steps, {});
+    const std::string other = std::string(name) == "tpu_v5e" ? "batch=1 m=4 n=2 k=1 n outer" : "tile=32x64 split_k=2";
+    ASSERT_NE(free.steps[0].choice, other);
+    const Program pinned = map_tiles(find_chip(name), g, steps, {.pinned = free.steps[0].name + ": " + other});
+    EXPECT_EQ(pinned.steps[0].choice, other);
+    EXPECT_NE(simulate(find_chip(name), pinned).total_ns, simulate(find_chip(name), free).total_ns);
+  }
+}
+
+TEST(MapTile, two_chips_reduce_once_after_columns_and_rows) {
+  Builder b("mlp");
+  uint64_t seed = 3;
+  const auto weight = [&](std::vector<int64_t> dims) { return b.constant(ops::random_tensor(DType::f32, dims, -0.1, 0.1, seed)); };
+  const Value x = b.input(f32({32, 256}), "x");
+  const Value up = b.op("gelu", {b.dot_general(x, weight({256, 1024}), {}, {}, {1}, {0})});
+  const Graph g = b.finish({b.add(b.dot_general(up, weight({1024, 256}), {}, {}, {1}, {0}), x)}, {"y"});
+  for (const char* name : {"tpu_v5e", "h100_sxm"}) {
+    const Graph prepared = prepare(g);
+    const Program p = map_tiles(find_chip(name), prepared, make_steps(prepared), {.chips = 2});
+    EXPECT_EQ(check(find_chip(name), p), std::vector<std::string>{});
+    EXPECT_EQ(count(p, Opcode::collective), 1);
+    EXPECT_GT(simulate(find_chip(name), p).total_ns, 0);
+  }
+  EXPECT_THROW(map_tiles(find_chip("tpu_v5e"), prepare(g), make_steps(prepare(g)), {.chips = 100'000}), Error);
+}
+
+}  // namespace
+}  // namespace bascule::device::chip
