@@ -137,6 +137,8 @@ Accuracy neuron(const Options& o) {
   };
   for (const auto& [family, f] : fits) fold(family, f, family);
   fold("none", fitted(points, ""), "");
+  const chip::Software& file = chip::find_chip("inferentia2").software;
+  fold("(the chip file)", {file.request_ns * 1e-3, file.copy_bytes_per_s * 1e-6, file.schedule_factor}, "");
   const std::vector<double> errors = result.all_errors();
   const double median = quantile(errors, 0.5), p90 = quantile(errors, 0.9);
   result.text = fmt::format("{}\n{}\n{} rows: median {:.1f} %, p90 {:.1f} %, largest {:.1f} %\n", table.text(o.markdown), folds.text(o.markdown), points.size(),
