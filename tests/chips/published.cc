@@ -40,5 +40,13 @@ TEST_F(Published, bert_base_on_inferentia2_takes_a_millisecond) {
   EXPECT_NEAR(device::chip::simulate(chip, mapped(chip, graph, {.cores = 1})).latency_ns() * 1e-6, 0.999, 0.1 * 0.999);
 }
 
+TEST_F(Published, encoders_and_vision_on_neuron_cores_are_within_10_percent_at_the_median_and_25_at_p90) {
+  const Accuracy a = neuron(options);
+  EXPECT_TRUE(a.failed.empty()) << a.failed.front();
+  EXPECT_EQ(a.all_errors().size(), 30u);
+  EXPECT_LE(quantile(a.all_errors(), 0.5), 0.10) << a.text;
+  EXPECT_LE(quantile(a.all_errors(), 0.9), 0.25) << a.text;
+}
+
 }  // namespace
 }  // namespace bascule::bench
