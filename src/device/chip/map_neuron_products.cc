@@ -479,14 +479,15 @@ void Mapper::emit_product(const Step& s, Product& p) {
     const auto& local = item(o.item).local;
     if (std::none_of(local.begin(), local.end(), [&](const Held& h) { return h.placement == o.placement && h.dtype == operand_type(o); })) unheld += place_bytes(o.total, o.placement, operand_type(o));
   }
-  const bool streamed = out.image >= 0 || unheld > budget_ / 4;
+  bool streamed = out.image >= 0 || unheld > budget_ / 4;
   Box all = n.all();
   std::vector<Box> blocks{all};
   if (streamed && !ms.empty()) {
     int64_t rows = 1;
     for (const int a : ms) rows *= n.extents[static_cast<size_t>(a)];
     const int64_t y_bytes = place_bytes(n.operands[2].total, n.operands[2].placement, item(out_item).dtype);
-    const double need = static_cast<double>(unheld + (out.image >= 0 ? y_bytes : 0));
+    const bool narrow = !p.weight && place_bytes(n.operands[1].total, n.operands[1].placement, in_type) > budget_ / 4;  // features come in blocks too
+    const double need = static_cast<double>(unheld + (out.image >= 0 && !narrow ? y_bytes : 0));
     const double parts = std::max(1.0, need / (static_cast<double>(budget_) / 5));
     int64_t most = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) / parts));
     const int64_t unit = p.features ? most_moving : partitions_;
@@ -494,6 +495,25 @@ void Mapper::emit_product(const Step& s, Product& p) {
     std::vector<int> outer = bs;
     outer.insert(outer.end(), ms.begin(), ms.end());
     blocks = boxes(n, all, outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
+  }
+  // features that are no weight and too many to lie in the scratchpad at once
+  if (!p.weight && !ns.empty()) {
+    const Operand& o = n.operands[1];
+    const int64_t f_bytes = place_bytes(o.total, o.placement, in_type);
+    const auto& local = item(o.item).local;
+    const bool held = std::any_of(local.begin(), local.end(), [&](const Held& h) { return h.placement == o.placement && h.dtype == in_type; });
+    if (!held && f_bytes > budget_ / 4) {
+      streamed = true;
+      const int64_t unit = p.features ? chip_.matrix.cols : most_moving;
+      const auto fits_in = static_cast<int64_t>(static_cast<double>(features) * static_cast<double>(budget_) / 6 / static_cast<double>(f_bytes));
+      std::vector<Box> parts;
+      for (const Box& by_n : boxes(n, all, ns, std::max(unit, fits_in / unit * unit), [](int) { return false; }, unit))
+        for (Box b : blocks) {
+          for (const int a : ns) b.start[static_cast<size_t>(a)] = by_n.start[static_cast<size_t>(a)], b.size[static_cast<size_t>(a)] = by_n.size[static_cast<size_t>(a)];
+          parts.push_back(b);
+        }
+      blocks = std::move(parts);
+    }
   }
   // a result whose rows alone are too long goes out a chunk of features at a time
   bool by_chunk = false;
@@ -519,6 +539,14 @@ void Mapper::emit_product(const Step& s, Product& p) {
   choice(std::string("stationary=") + (p.features ? "features" : "rows") + (streamed ? " blocks=" + std::to_string(blocks.size()) : "") +
          (p.weight ? (resident_ ? " weights=resident" : " weights=" + std::to_string(chunks) + (keep_all ? "" : " each block")) : ""));
 
+  Place kept;  // features of the last block, which the next one may share
+  std::vector<int32_t> kept_buffers;
+  Window kept_window;
+  const auto drop_kept = [&] {
+    for (const int32_t b : kept_buffers) emit_.release(b);
+    kept_buffers.clear();
+    kept = {};
+  };
   for (const Box& block : blocks) {
     const auto place_of = [&](size_t operand_index, DType t) {
       const Operand& o = n.operands[operand_index];
@@ -527,7 +555,20 @@ void Mapper::emit_product(const Step& s, Product& p) {
       return hold(o.item, o.placement, t, &w);
     };
     Place xp = place_of(0, in_type), fp;
-    if (!p.weight) fp = place_of(1, in_type);
+    if (!p.weight) {
+      const Window w = window(n.operands[1], block);
+      const bool same = kept.buffer >= 0 && w.q0 == kept_window.q0 && w.q1 == kept_window.q1 && w.outer0 == kept_window.outer0 && w.outer1 == kept_window.outer1 &&
+                        w.inner0 == kept_window.inner0 && w.inner1 == kept_window.inner1;
+      if (!same) {
+        drop_kept();
+        const size_t before = temporaries_.size();
+        kept = place_of(1, in_type);
+        kept_window = w;
+        kept_buffers.assign(temporaries_.begin() + static_cast<std::ptrdiff_t>(before), temporaries_.end());
+        temporaries_.resize(before);
+      }
+      fp = kept;
+    }
     const Place yp = target_block(out, out_item, n.operands[2].placement, window(n.operands[2], block));
     std::vector<Place> ep;
     for (size_t e = 3; e < n.operands.size(); ++e) ep.push_back(hold_operand(n.operands[e], streamed ? &block : nullptr));
@@ -659,6 +700,7 @@ void Mapper::emit_product(const Step& s, Product& p) {
     target_done(out, out_item, n.operands[2].placement, yp);
     done();
   }
+  drop_kept();
   for (int64_t c = 0; c < chunks; ++c) drop_piece(c);
 }
 

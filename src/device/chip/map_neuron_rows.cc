@@ -50,8 +50,10 @@ void Mapper::rows(const Step& s) {
       if (st == inner * joined) joined *= n.extents[a];
     }
   if (inner > 0) tries.push_back({inner, joined});
+  const size_t whole_axes = tries.size();
   for (size_t a = 0; a < n.extents.size(); ++a)
     if (n.tags[a] == 'P') tries.push_back({n.operands[0].strides[a], n.extents[a]});
+  std::sort(tries.begin() + static_cast<std::ptrdiff_t>(whole_axes), tries.end(), [](const Placement& a, const Placement& b) { return a.extent > b.extent; });
   tries.push_back({total, 1});
   int part = -1;
   bool found = false;
