@@ -2,6 +2,7 @@
 #include "device/chip/map_tile.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -128,8 +129,8 @@ void TileMapper::find_uses() {
     for (const View& v : s.epilogue_operands) use(v.value);
     for (const Piece& p : s.pieces) use(p.from.value);
     for (const Value v : s.results) use(v);
-    host_.push_back(!refusal(chip_, graph_, s).empty());
-    if (host_.back())
+    host_.push_back(host_reason(s));
+    if (!host_.back().empty())
       for (const Value v : host_operands(s)) {
         use(v);
         host_reads_[static_cast<size_t>(v.id)] = true;
@@ -140,6 +141,23 @@ void TileMapper::find_uses() {
   for (const Value v : graph_.outputs) last_use_[static_cast<size_t>(v.id)] = std::numeric_limits<int32_t>::max();
   for (size_t v = 0; v < last_use_.size(); ++v)
     if (last_use_[v] >= 0 && last_use_[v] < std::numeric_limits<int32_t>::max()) dies_[last_use_[v]].push_back(Value{static_cast<int32_t>(v)});
+}
+
+// What the chip refuses, and integers that an instruction's immediate (a float) cannot hold.
+std::string TileMapper::host_reason(const Step& s) const {
+  if (std::string why = refusal(chip_, graph_, s); !why.empty()) return why;
+  const auto exact = [](double x) { return static_cast<double>(static_cast<float>(x)) == x; };
+  bool good = true;
+  if (s.kind == Step::region)
+    for (const auto* list : {&s.spec.body, &s.spec.epilogue})
+      for (const loops::Instruction& i : *list)
+        if (i.op == loops::Op::constant && !is_float(i.dtype)) {
+          const auto x = static_cast<double>(i.integer);
+          good = good && exact(x) && std::abs(x) < 9e18 && static_cast<int64_t>(x) == i.integer;
+        }
+  for (const Epilogue& e : s.epilogue)
+    if (!is_float(e.dtype) && (e.a == Epilogue::kNumber || e.b == Epilogue::kNumber || e.c == Epilogue::kNumber)) good = good && exact(e.number);
+  return good ? "" : "an integer constant of more than 24 bits";
 }
 
 // What the host reads: operands of the step's nodes that other steps made, seen through the views between.
@@ -203,7 +221,7 @@ bool TileMapper::feeds_rows(Value v) const {
   const size_t next = at_ + 1;
   if (next >= steps_.size() || steps_[next].kind != Step::rows || last_use_[static_cast<size_t>(v.id)] != static_cast<int32_t>(next)) return false;
   const Step& made = steps_[at_];
-  if (host_[next]) return false;
+  if (!host_[next].empty()) return false;
   return steps_[next].views[0].value == v && uses_[static_cast<size_t>(v.id)] == 1 && (made.kind == Step::contraction || made.kind == Step::region || made.kind == Step::rows);
 }
 
@@ -256,8 +274,8 @@ std::string TileMapper::choice_of(const std::string& step_name) const {
 void TileMapper::map_step(size_t index) {
   at_ = index;
   const Step& s = steps_[index];
-  const bool on_host = host_[index];
-  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = step_work(graph_, s), .choice = "", .host = on_host ? refusal(chip_, graph_, s) : "", .nodes = s.nodes};
+  const bool on_host = !host_[index].empty();
+  StepInfo info{.name = step_name(graph_, s), .origin = step_origin(graph_, s), .work = step_work(graph_, s), .choice = "", .host = host_[index], .nodes = s.nodes};
   e_.begin_step(std::move(info));
   bool empty = true;
   for (const Value v : s.results) empty = empty && graph_.type(v).elements_count().is(0);

@@ -58,8 +58,8 @@ TileMapper::Kernel TileMapper::best_kernel(double batch, double m, double n, dou
   return best;
 }
 
-double TileMapper::compute_ns(const Instruction& i) const {
-  const Queue& q = const_cast<TileMapper*>(this)->e_.program().queues[static_cast<size_t>(i.queue)];
+double TileMapper::compute_ns(const Instruction& i) {
+  const Queue& q = e_.program().queues[static_cast<size_t>(i.queue)];
   if (q.kind == Queue::matrix) {
     const double peak = chip_.matrix.peak_flop_per_s(e_.buffer(i.in[0].buffer).dtype) * chip_.matrix.achieved * 1e-9;
     return peak > 0 ? i.flops / peak : 0;

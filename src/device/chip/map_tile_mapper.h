@@ -65,6 +65,7 @@ class TileMapper {
   // ---- values (map_tile.cc)
   void find_uses();
   std::vector<Value> host_operands(const Step& s) const;
+  std::string host_reason(const Step& s) const;
   DType stored_type(Value v) const;  // of the main-memory buffer of a value
   int32_t home(Value v);             // its buffer; weights get theirs at first use
   Place place(const View& view);
@@ -91,7 +92,7 @@ class TileMapper {
   void map_host(const Step& s);
 
   // ---- elementwise (map_tile_vector.cc)
-  Access access(const Place& p, const Box& box) const;
+  Access access(const Place& p, const Box& box);
   void vector(Opcode op, loops::Op fn, WorkClass work, const Access& out, const Access& a, const Access& b = {}, const Access& c = {}, double immediate = 0, int kept = 1);
   void fill(const Access& out, double value);
   // Runs items over a box; operands and anchors are readable there. The last item's result goes to `out`, values of `also` to their places.
@@ -129,7 +130,7 @@ class TileMapper {
   void begin_kernel();
   // Instructions since begin_kernel() are one kernel that moves `main_bytes`: each carries a share by its own work.
   void end_kernel(double main_bytes, int64_t waves = 1);
-  double compute_ns(const Instruction& i) const;
+  double compute_ns(const Instruction& i);
 
   // ---- several chips (map_tile_chips.cc)
   void prepare_chips();
@@ -167,7 +168,7 @@ class TileMapper {
   std::vector<int32_t> home_, last_use_, uses_;  // of values
   std::vector<bool> matrix_weight_;       // of values
   std::vector<bool> host_reads_;          // of values: the host sees main memory only
-  std::vector<bool> host_;                // of steps
+  std::vector<std::string> host_;         // of steps: why the host does it, "" if it does not
   std::set<Value> made_;                  // results of steps
   int64_t chips_ = 1;
   std::vector<bool> in_parts_;            // of values: each chip has a part

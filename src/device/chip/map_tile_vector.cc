@@ -55,14 +55,14 @@ DType computed(DType t) { return is_float(t) ? DType::f32 : t; }
 
 }  // namespace
 
-Access TileMapper::access(const Place& p, const Box& box) const {
+Access TileMapper::access(const Place& p, const Box& box) {
   Access a;
   a.buffer = p.buffer;
   a.offset = p.offset;
   for (size_t k = 0; k < box.size.size(); ++k) {
     a.offset += box.begin[k] * p.strides[k];
     if (box.size[k] == 1) continue;
-    if (a.rank == Access::kMostDims) fail_internal("chip:" + chip_.name + ": step '" + const_cast<TileMapper*>(this)->e_.step().name + "'", "at most 5 dimensions of an access", "more");
+    if (a.rank == Access::kMostDims) fail_internal("chip:" + chip_.name + ": step '" + e_.step().name + "'", "at most 5 dimensions of an access", "more");
     a.sizes[static_cast<size_t>(a.rank)] = static_cast<int32_t>(box.size[k]);
     a.strides[static_cast<size_t>(a.rank++)] = p.strides[k];
   }
