@@ -298,7 +298,8 @@ Value Builder::reverse(Value x, const Ints& axes) { return axes.empty() ? x : op
 Value Builder::iota(DType t, const Dims& out, int64_t axis) { return op("iota", {}, {{"dtype", t}, {"dims", out}, {"iota_dimension", axis}}); }
 
 Value Builder::unsqueeze(Value x, Ints axes) {
-  axes = normalized(std::move(axes), rank(x) + static_cast<int64_t>(axes.size()));
+  const int64_t r = rank(x) + static_cast<int64_t>(axes.size());  // before the move: arguments are evaluated in any order
+  axes = normalized(std::move(axes), r);
   Dims out = dims(x);
   for (const int64_t a : axes) {
     if (a < 0 || a > static_cast<int64_t>(out.size())) fail("axes within the rank of the result", std::to_string(a));

@@ -63,7 +63,7 @@ HostValues attention_reference(const Call& call) {
           x *= scale;
           if (softcap > 0) x = softcap * std::tanh(x / softcap);
           if (call.op.has(kBias)) x += call.in(kBias).number(at(kBias, b, h, s, t));
-          if ((causal && t > s + offset) || (call.op.has(kAllowed) && call.in(kAllowed).integer(at(kAllowed, b, h, s, t)) == 0)) x = -std::numeric_limits<double>::infinity();
+          if ((causal && t - s > offset) || (call.op.has(kAllowed) && call.in(kAllowed).integer(at(kAllowed, b, h, s, t)) == 0)) x = -std::numeric_limits<double>::infinity();
           largest = std::isnan(x) || std::isnan(largest) ? std::nan("") : std::max(largest, x);
         }
         if (largest == -std::numeric_limits<double>::infinity()) largest = 0;

@@ -12,9 +12,11 @@ const MovementRule rule = [](const OpView& op, const Type&) {
   return [=](std::span<const int64_t> index) {
     int64_t at = 0;
     for (size_t d = 0; d < index.size(); ++d) {
-      const int64_t from = index[d] - low[d], step = interior[d] + 1;
-      if (from < 0 || from % step != 0 || from / step >= dims[d]) return Source{1, 0};
-      at += from / step * strides[d];
+      if (index[d] < low[d]) return Source{1, 0};
+      // Unsigned: any padding of 64 bits, also where the other side takes it back.
+      const uint64_t from = static_cast<uint64_t>(index[d]) - static_cast<uint64_t>(low[d]), step = static_cast<uint64_t>(interior[d]) + 1;
+      if (from % step != 0 || from / step >= static_cast<uint64_t>(dims[d])) return Source{1, 0};
+      at += static_cast<int64_t>(from / step) * strides[d];
     }
     return Source{0, at};
   };

@@ -91,6 +91,9 @@ CPU_KERNEL(pad) {
   const auto xd = b.dims(n.inputs[0]), yd = b.dims(n.outputs[0]);
   const auto low = n.attrs.static_dims("edge_padding_low"), high = n.attrs.static_dims("edge_padding_high");
   const Ints interior = n.attrs.has("interior_padding") ? n.attrs.ints("interior_padding") : Ints(xd.size(), 0);
+  constexpr int64_t kMost = int64_t{1} << 40;  // far beyond any array: sums of such offsets stay in 64 bits
+  for (size_t k = 0; k < xd.size(); ++k)
+    if (std::max({low[k], high[k], interior[k]}) > kMost || std::min(low[k], high[k]) < -kMost) return "padding over 2^40";
   const int64_t width = width_of(t);
   const Placed x = b.dense(n.inputs[0]), value = b.dense(n.inputs[1]), y = b.result(n.outputs[0]);
   // Elements that stay: x[i] goes to low + i * (interior + 1) where that lies in the result.

@@ -151,7 +151,7 @@ CPU_KERNEL(attention) {
           any = false;
           const uint8_t* may = allowed.storage >= 0 ? pointer<uint8_t>(f, allowed) + at(allowed, batch, h) + s * allowed.layout.strides[2] : nullptr;
           for (int64_t t = 0; t < T; ++t) {
-            const bool counts = (!may || may[t * allowed.layout.strides[3]]) && (!causal || t <= s + offset);
+            const bool counts = (!may || may[t * allowed.layout.strides[3]]) && (!causal || t - s <= offset);
             any |= counts;
             if (!counts) line[t] = kNever;
           }
