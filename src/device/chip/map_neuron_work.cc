@@ -454,7 +454,20 @@ void Mapper::evaluate(const Expression& x, const Source& out, const std::functio
     c.op = Opcode::map;
     int tensors = 0;
     const bool both_numbers = arity >= 1 && val(0).number && (arity < 2 || val(1).number);
-    if (both_numbers && arity < 3) fail_internal("mapping an expression", "a folded constant", "a function of numbers");
+    if (both_numbers && arity < 3) {  // a count over one element, most often: the first number is written out
+      Pending& p = val(0);
+      const int32_t tile = fresh(temp_type(static_cast<size_t>(arg[0])));
+      ++tiles[static_cast<size_t>(tile)].users;
+      Call f;
+      f.op = Opcode::fill;
+      f.work = WorkClass::fill;
+      f.out = tiles[static_cast<size_t>(tile)].source;
+      f.immediate = p.value;
+      emit(f);
+      p = {};
+      p.source = f.out;
+      p.tile = tile;
+    }
     if (arity == 1) {
       tensors = 1;
       if (t.fn == Op::convert) {
