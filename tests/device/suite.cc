@@ -164,7 +164,7 @@ std::string test_name(const testing::TestParamInfo<Target>& p) {
 }
 INSTANTIATE_TEST_SUITE_P(Devices, DeviceSuite, testing::Values(Target{"reference", "f32"}, Target{"cpu", "f32"}), test_name);
 INSTANTIATE_TEST_SUITE_P(Chips, DeviceSuite,
-                         testing::Values(Target{"chip:tpu_v5e", "bf16"}, Target{"chip:h100_sxm", "f32"}), test_name);
+                         testing::Values(Target{"chip:unit", "f32"}, Target{"chip:trainium1", "f32"}, Target{"chip:trainium1", "bf16"}, Target{"chip:tpu_v5e", "bf16"}, Target{"chip:h100_sxm", "f32"}), test_name);
 
 }  // namespace
 }  // namespace bascule
