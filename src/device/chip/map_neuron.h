@@ -92,6 +92,8 @@ class Mapper {
   Place whole(int32_t item_index, Placement p, DType dtype);  // buffer -1: does not fit
   Place room(const std::string& name, int64_t total, Placement p, DType dtype, const Window* window, bool may_fail);
   void fill_place(int32_t item_index, Placement p, DType dtype, const Place& at);
+  Placement lying_of(Placement p, int64_t total) const;
+  bool load_turned(int32_t main_buffer, bool image_of_via, Placement via, DType type, Placement p, const Place& at, int64_t total);
   int32_t in_main(int32_t item_index);                         // dense, stored if need be
   int32_t main_room(const std::string& name, DType dtype, int64_t elements);
   void main_free(int32_t buffer);

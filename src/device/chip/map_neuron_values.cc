@@ -170,6 +170,31 @@ Place Mapper::hold(int32_t item_index, Placement p, DType dtype, const Window* w
   return at;
 }
 
+// The placement that loads in long pieces what `p` would load element by element: rows lie along the free dimension, to be turned afterwards. p itself when
+// that is no gain.
+Placement Mapper::lying_of(Placement p, int64_t total) const {
+  constexpr int64_t kLeastElements = 2048;
+  return p.inner == 1 && p.extent > 1 && p.extent < total && total >= kLeastElements ? Placement{p.extent, total / p.extent} : p;
+}
+
+// Fills a block with what a buffer of main memory holds (dense, or an image of `via`): loaded as `via`, then converted. False: these two do not divide alike.
+bool Mapper::load_turned(int32_t main_buffer, bool image_of_via, Placement via, DType type, Placement p, const Place& at, int64_t total) {
+  Nest n;
+  n.extents = {total};
+  n.tags = {'x'};
+  n.operands.resize(2);
+  n.operands[0].placement = p;
+  n.operands[1].placement = via;
+  for (Operand& o : n.operands) o.total = total, o.strides = {1};
+  if (!n.refine()) return false;
+  const Window w = window(n.operands[1], cover(boxes_of(n, 0, at)));
+  const Place middle = room(emit_.buffer(main_buffer).name, total, via, type, &w, false);
+  temporaries_.push_back(middle.buffer);
+  load_dense(main_buffer, total, via, middle, kLoads, image_of_via);
+  convert(via, middle, p, at, total);
+  return true;
+}
+
 void Mapper::fill_place(int32_t item_index, Placement p, DType dtype, const Place& at) {
   const int64_t total = item(item_index).total;
   if (item(item_index).weight) return load_weight(item_index, p, dtype, at);
@@ -184,34 +209,11 @@ void Mapper::fill_place(int32_t item_index, Placement p, DType dtype, const Plac
       const Held from = *best;
       return convert(from.placement, from.place, p, at, total);
     }
-    // rows whose elements are contiguous are loaded, then turned
-    const bool turned = p.inner == 1 && p.extent > 1 && p.extent < total && total >= 2048;
-    const Placement lying{p.extent, total / std::max<int64_t>(p.extent, 1)};
     const bool cast = own != dtype;
-    Placement via = p;
-    if (!item(item_index).images.empty()) via = item(item_index).images.front().placement;
-    else if (turned) via = lying;
-    if (via != p || cast) {
-      const Held* image = item(item_index).images.empty() ? nullptr : &item(item_index).images.front();
-      const DType between = image ? image->dtype : own;
-      if (image || own == between) {
-        Nest n;
-        n.extents = {total};
-        n.tags = {'x'};
-        n.operands.resize(2);
-        n.operands[0].placement = p;
-        n.operands[1].placement = via;
-        for (Operand& o : n.operands) o.total = total, o.strides = {1};
-        if (n.refine()) {
-          const Box box = cover(boxes_of(n, 0, at));
-          const Window w = window(n.operands[1], box);
-          Place middle = room(item(item_index).name, total, via, between, &w, false);
-          temporaries_.push_back(middle.buffer);
-          load_dense(image ? image->place.buffer : in_main(item_index), total, via, middle, kLoads, image != nullptr);
-          return convert(via, middle, p, at, total);
-        }
-      }
-    }
+    const Held* image = item(item_index).images.empty() ? nullptr : &item(item_index).images.front();
+    const Placement via = image ? image->placement : lying_of(p, total);
+    const DType between = image ? image->dtype : own;
+    if ((via != p || cast) && load_turned(image ? image->place.buffer : in_main(item_index), image != nullptr, via, between, p, at, total)) return;
   }
   load_dense(in_main(item_index), total, p, at, kLoads);
 }
@@ -339,7 +341,8 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   const auto through_main = [&] {
     const int32_t dense = main_room("relayout", emit_.buffer(from.buffer).dtype, total);
     store(from, from_placement, total, dense, false);
-    load_dense(dense, total, p, at, kLoads);
+    const Placement lying = lying_of(p, total);
+    if (lying == p || lying == from_placement || !load_turned(dense, false, lying, emit_.buffer(from.buffer).dtype, p, at, total)) load_dense(dense, total, p, at, kLoads);
     main_free(dense);
   };
   if (!n.refine()) return through_main();
