@@ -2,6 +2,7 @@
 #include "cli/weigh.h"
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace bascule::cli {
 using nlohmann::ordered_json;
@@ -11,9 +12,11 @@ void add_weigh(CLI::App& verb, WeighOptions& o) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
   verb.add_option("--cores", o.cores, "Modelled chips: cores of one request (default: the vendor's)")->check(CLI::Range(1, 1 << 20))->type_name("N");
+  verb.add_option("--pin", o.pin, "Modelled chips: a file of choices to keep, one \"step: choice\" a line, as compile prints them")->type_name("FILE");
 }
 
 void refuse_weigh(const WeighOptions& o, const std::string& device) {
+  if (!o.pin.empty()) fail_usage("--pin", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Leave it out");
   if (o.cores) fail_usage("--cores", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Use --threads");
   if (o.batch) fail_usage("--batch", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Use --shape");
 }
@@ -36,6 +39,8 @@ inspect::Placement placement_of(const std::string& chip, const std::string& prec
   p.chip = chip;
   if (!precision.empty()) p.precision = dtype_from_name(precision);
   p.cores = o.cores;
+  constexpr int64_t kMostPins = 1 << 20;
+  if (!o.pin.empty()) p.pinned = read_file(o.pin, kMostPins);
   return p;
 }
 

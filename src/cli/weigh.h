@@ -11,6 +11,7 @@ namespace bascule::cli {
 struct WeighOptions {
   int64_t batch = 0;  // 0: not given
   int64_t cores = 0;  // 0: the vendor's default for one request
+  std::string pin;    // file of pinned choices, "": none
 };
 void add_weigh(CLI::App& verb, WeighOptions& options);
 // UsageError: --cores or --batch for a device that is not modelled.

@@ -131,6 +131,29 @@ TEST(MapNeuron, joined_and_turned_values_match) {
 }
 
 // AWS: FP32 4096 x 8192 x 8192 on one NeuronCore-v3 in 28.3 ms (kernel optimisation guide).
+TEST(MapNeuron, a_pinned_side_is_kept_and_an_unknown_step_refused) {
+  Model m;
+  const Value y = m.b.dot_general(m.input({40, 96}), m.weight({96, 200}), {}, {}, {1}, {0});
+  const Graph g = prepare(m.b.finish({m.b.dot_general(y, m.weight({200, 64}), {}, {}, {1}, {0})}));
+  const Chip& chip = find_chip("trainium1");
+  for (const std::string side : {"rows", "features"}) {
+    const Program p = map(chip, g, {.pinned = "dot_general: stationary=" + side});
+    int products = 0;
+    for (const StepInfo& s : p.steps) products += s.choice.starts_with("stationary=" + side) ? 1 : 0;
+    EXPECT_EQ(products, 2) << side;
+  }
+  EXPECT_THROW(map(chip, g, {.pinned = "softmax: rows"}), Error);
+}
+
+TEST(MapNeuron, rows_that_lie_across_others_are_turned_not_gathered) {
+  // a norm over the middle axis of what a convolution wrote with its channels on partitions
+  Model m;
+  const Value x = m.input({4, 64, 8, 64});
+  const Value y = m.b.reshape(m.b.transpose(m.b.add(x, x), {0, 2, 1, 3}), Dims{Dim(4), Dim(512), Dim(64)});
+  const Value t = m.b.transpose(y, {0, 2, 1});
+  EXPECT_LT(m.error(m.b.op("layer_norm", {t, m.weight({512}), m.weight({512})}, {{"axis", int64_t{2}}, {"epsilon", 1e-5}})), 2 * kStage);
+}
+
 TEST(MapNeuron, a_large_f32_product_takes_the_published_time) {
   Builder b("product");
   const Value x = b.input(Type::tensor(DType::f32, {8192, 4096}), "x");

@@ -2,14 +2,17 @@
 // to the tile.
 #include "device/chip/map.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
 #include "device/chip/map_tile.h"
 #include "device/chip/timing.h"
 
 namespace bascule::device::chip {
+namespace {
 
-Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
+Program choose(const Chip& chip, const Graph& graph, const MapOptions& options) {
   if (chip.level == Level::instruction && chip.machine == Machine::scratchpad) {
     // With weights that stay, or large blocks, other data may find too little room: then without, then in smaller blocks.
     bool resident = true;
@@ -29,6 +32,39 @@ Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
     }
   }
   return map_tiles(chip, graph, make_steps(graph), options);
+}
+
+void report_pins(Program& program, const std::map<std::string, std::string, std::less<>>& pins) {
+  for (const auto& [name, choice] : pins) {
+    bool found = false;
+    for (const StepInfo& step : program.steps) {
+      if (step.name != name) continue;
+      found = true;
+      if ((" " + step.choice + " ").find(" " + choice + " ") != std::string::npos) continue;
+      program.notes.push_back("'" + name + "' is pinned to '" + choice + "' and mapped as '" + step.choice + "': that choice does not fit it");
+      break;
+    }
+    if (!found) fail_usage("pinned choices", "steps of the program", "'" + escaped(name) + "'", "bascule compile MODEL --device chip:" + program.chip + " -o FILE shows the steps");
+  }
+}
+
+}  // namespace
+
+std::map<std::string, std::string, std::less<>> read_pins(const std::string& text) {
+  std::map<std::string, std::string, std::less<>> pins;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    if (const size_t colon = line.rfind(": "); colon != std::string::npos) pins[line.substr(0, colon)] = line.substr(colon + 2);
+    at = end + 1;
+  }
+  return pins;
+}
+
+Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
+  Program program = choose(chip, graph, options);
+  report_pins(program, read_pins(options.pinned));
+  return program;
 }
 
 }  // namespace bascule::device::chip

@@ -1,5 +1,6 @@
 // device/chip/map.h — Graph (sizes bound) -> Program for a chip: steps, tiles under the file's capacities, engines, buffers, semaphores.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
 
@@ -20,7 +21,10 @@ struct MapOptions {
 // A copy of `graph` after the device's passes: composites that the mapper takes whole are kept, others decomposed. Symbols must be bound before.
 Graph prepare(const Graph& bound);
 // CapacityError, UnsupportedError as style asks. `graph` is a prepared one; the program's values are this graph's.
+// UsageError: a pinned step that the program has not; a note in the program says which pinned choice could not be kept.
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options = {});
+// MapOptions::pinned by step name. Lines without ": " are ignored.
+std::map<std::string, std::string, std::less<>> read_pins(const std::string& text);
 // Whether the chip runs the node itself, or why not: it then runs on the host.
 Support supports(const Chip& chip, const Graph& graph, const Node& node);
 

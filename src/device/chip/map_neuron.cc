@@ -38,7 +38,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
   emit_.program().precision = precision_;
   if (options.cores > 1 || options.chips > 1)
     emit_.note("this program is that of one core: more cores or chips run requests of their own, side by side");
-  if (!options.pinned.empty()) emit_.note("choices are not pinned on this chip: each product takes the side that costs fewer cycles");
+  pins_ = read_pins(options.pinned);
   for (const Engine& e : chip.engines) {
     Unit u;
     u.queue = emit_.engine(e.name);

@@ -85,6 +85,7 @@ class Mapper {
   Item& item(int32_t i) { return items_[static_cast<size_t>(i)]; }
   Operand operand(const View& v) const;
   Operand result(const Step& s) const;
+  std::map<std::string, std::string, std::less<>> pins_;  // choices by step name
   void choice(const std::string& text) { emit_.step().choice += (emit_.step().choice.empty() ? "" : " ") + text; }
 
   // ---- map_neuron_values.cc: where values are

@@ -399,6 +399,10 @@ void Mapper::contraction(const Step& s) {
       features = plain && turned < direct / 2;
     }
   }
+  if (const auto pin = pins_.find(emit_.step().name); pin != pins_.end()) {
+    if (pin->second.starts_with("stationary=features")) features = true;
+    if (pin->second.starts_with("stationary=rows")) features = false;
+  }
   if (!product(s, p, features) && !product(s, p, !features)) return host_step(s);
   emit_product(s, p);
 }

@@ -57,17 +57,6 @@ WorkClass like(WorkClass c) {
   return WorkClass::arith;
 }
 
-std::map<std::string, std::string, std::less<>> read_pins(const std::string& text) {
-  std::map<std::string, std::string, std::less<>> pins;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
-    if (const size_t colon = line.rfind(": "); colon != std::string::npos) pins[line.substr(0, colon)] = line.substr(colon + 2);
-    at = end + 1;
-  }
-  return pins;
-}
-
 }  // namespace
 
 TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options)
