@@ -3,6 +3,8 @@
 #include "device/chip/map.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
@@ -34,6 +36,50 @@ Program choose(const Chip& chip, const Graph& graph, const MapOptions& options) 
   return map_tiles(chip, graph, make_steps(graph), options);
 }
 
+// Mapping and timing take about a millisecond for this many instructions; counting them keeps the choice the same on every machine.
+constexpr double kInstructionsPerMs = 1000;
+
+// Tries the other side of each kind of product, those that take longest first, and keeps what the timing model finds faster.
+Program search(const Chip& chip, const Graph& graph, const MapOptions& options, Program best) {
+  double left = options.search_ms * kInstructionsPerMs;
+  if (static_cast<double>(best.code.size()) > left) return best;
+  const auto pins = read_pins(options.pinned);
+  const Timing first = simulate(chip, best);
+  double best_ns = first.total_ns;
+  std::map<std::string, std::pair<double, std::string>> products;  // time and side of each kind
+  for (size_t i = 0; i < best.steps.size(); ++i) {
+    const StepInfo& step = best.steps[i];
+    if (!step.choice.starts_with("stationary=") || pins.contains(step.name)) continue;
+    auto& [ns, side] = products[step.name];
+    ns += first.step_ns[i];
+    side = step.choice.starts_with("stationary=rows") ? "rows" : "features";
+  }
+  std::vector<std::pair<double, std::string>> order;
+  for (const auto& [name, product] : products) order.emplace_back(product.first, name);
+  std::sort(order.rbegin(), order.rend());
+  MapOptions trial = options;
+  for (const auto& [ns, name] : order) {
+    left -= static_cast<double>(best.code.size());
+    if (left < 0) break;
+    const std::string kept = trial.pinned;
+    trial.pinned += "\n" + name + ": stationary=" + (products[name].second == "rows" ? "features" : "rows");
+    std::optional<Program> other;
+    try {
+      other = choose(chip, graph, trial);
+    } catch (const Error& e) {
+      if (e.kind() != ErrorKind::capacity) throw;
+    }
+    const double total_ns = other ? simulate(chip, *other).total_ns : 0;
+    if (other && total_ns < best_ns) {
+      best = std::move(*other);
+      best_ns = total_ns;
+    } else {
+      trial.pinned = kept;
+    }
+  }
+  return best;
+}
+
 void report_pins(Program& program, const std::map<std::string, std::string, std::less<>>& pins) {
   for (const auto& [name, choice] : pins) {
     bool found = false;
@@ -63,6 +109,7 @@ std::map<std::string, std::string, std::less<>> read_pins(const std::string& tex
 
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
   Program program = choose(chip, graph, options);
+  if (options.search && chip.level == Level::instruction) program = search(chip, graph, options, std::move(program));
   report_pins(program, read_pins(options.pinned));
   return program;
 }

@@ -13,8 +13,8 @@ struct MapOptions {
   std::optional<DType> precision;  // of matrix inputs; none: the chip's default
   int64_t cores = 0;               // 0: the chip's default for one request
   int64_t chips = 1;               // tensor parallel over this many
-  bool search = true;              // choose tiles by the timing model, within search_ms; else the first that fits
-  double search_ms = 50;
+  bool search = true;              // let the timing model choose where a step can be mapped in several ways, within search_ms; else by closed forms
+  double search_ms = 50;           // nominal: counted in instructions mapped and timed, so that the choice is the same everywhere
   std::string pinned;  // choices by step, as Program::steps[i].choice prints them, one "step: choice" a line
 };
 
