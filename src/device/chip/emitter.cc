@@ -72,7 +72,7 @@ int64_t Emitter::largest_free(Role memory, int32_t core) const {
   if (at == pools_.end()) return capacity(memory);
   int64_t largest = 0, run = 0;
   for (const Place& p : at->second.places) {
-    run = p.buffer < 0 ? run + p.end - p.begin : 0;
+    run = p.buffer < 0 ? run + std::max<int64_t>(0, p.end - std::max(p.begin, at->second.weights)) : 0;
     largest = std::max(largest, run);
   }
   return largest;
@@ -91,16 +91,19 @@ int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool 
     return bytes <= bank_bytes ? (in_bank + bytes <= bank_bytes ? begin : begin - in_bank + bank_bytes)
                                : (begin + bank_bytes - 1) / bank_bytes * bank_bytes;
   };
+  const bool local_weight = b.use == Buffer::weight && b.memory != Role::main;
+  const int64_t lowest = local_weight ? 0 : p.weights, highest = local_weight && p.weights > 0 ? p.weights : INT64_MAX;
   for (int pass = from_next ? 0 : 1; pass < 2; ++pass) {
     for (size_t i = 0; i < p.places.size(); ++i) {
       if (p.places[i].buffer >= 0 || (pass == 0 && p.places[i].end <= p.next)) continue;
-      const int64_t start = fit(pass == 0 ? std::max(p.places[i].begin, p.next) : p.places[i].begin);
+      const int64_t start = fit(std::max({p.places[i].begin, lowest, pass == 0 ? p.next : 0}));
+      if (start + bytes > highest) break;
       size_t j = i;
       while (j < p.places.size() && p.places[j].buffer < 0 && p.places[j].end < start + bytes) ++j;
       if (j == p.places.size() || p.places[j].buffer >= 0 || start >= p.places[i].end) continue;
       // Weights are there before the first instruction: where nothing ever lay.
       const auto used = [](const Place& place) { return !place.last.empty(); };
-      if (b.use == Buffer::weight && std::any_of(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1, used)) continue;
+      if (b.use == Buffer::weight && b.memory == Role::main && std::any_of(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1, used)) continue;
       const auto id = static_cast<int32_t>(program_.buffers.size());
       Tracked t;
       for (size_t k = i; k <= j; ++k)
@@ -111,7 +114,7 @@ int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool 
       if (p.places[j].end > start + bytes) now.push_back({start + bytes, p.places[j].end, -1, p.places[j].last});
       p.places.erase(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1);
       p.places.insert(p.places.begin() + static_cast<std::ptrdiff_t>(i), now.begin(), now.end());
-      p.next = start + bytes;
+      if (!local_weight) p.next = start + bytes;
       p.used += bytes;
       p.peak = std::max(p.peak, p.used);
       b.address = start;
@@ -147,6 +150,14 @@ int32_t Emitter::local(Role memory, std::string name, DType dtype, int64_t rows,
   const int64_t bytes = std::max<int64_t>((all + spread - 1) / spread, 1);
   const int64_t bank = m->banks > 1 ? capacity(memory) / m->banks : 0;
   return add(pool(memory, core), std::move(b), (bytes + 7) / 8 * 8, bank, true);
+}
+
+void Emitter::keep_for_weights(Role memory, int64_t partition_bytes, int32_t core) { pool(memory, core).weights = partition_bytes; }
+
+int32_t Emitter::local_weight(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core) {
+  Buffer b{std::move(name), memory, dtype, Buffer::weight, rows, row_elements, 0, core, kNoValue};
+  const int64_t bytes = (std::max<int64_t>(b.row_bytes(), 1) + 7) / 8 * 8;
+  return add(pool(memory, core), std::move(b), bytes, 0, false);
 }
 
 void Emitter::release(int32_t id) {

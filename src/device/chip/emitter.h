@@ -32,6 +32,9 @@ class Emitter {
   // loads run ahead). -1 when nothing that large is free. A buffer no larger than an accumulator's bank does not cross one.
   // With `spread` cores working alike, `core` stands for all of them: each gives 1/spread of the bytes.
   int32_t local(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core = 0, int32_t spread = 1);
+  // Room at the start of a partitioned memory, before anything lies there: of local_weight() alone, so that what a weight fills was nobody's before.
+  void keep_for_weights(Role memory, int64_t partition_bytes, int32_t core = 0);
+  int32_t local_weight(Role memory, std::string name, DType dtype, int64_t rows, int64_t row_elements, int32_t core = 0);
   // Its place may be given out again; who takes it waits for this buffer's last users.
   void release(int32_t buffer);
   // The next local buffer is placed from the start of the memory on, as all were before the first: room for large ones stays in one piece.
@@ -79,6 +82,7 @@ class Emitter {
     std::vector<Place> places;  // in address order, covering the memory
     int64_t next = 0;           // where the search goes on
     int64_t used = 0, peak = 0;
+    int64_t weights = 0;        // bytes at the start that only local weights take
   };
   int32_t queue(const std::string& key, Queue q);
   Pool& pool(Role role, int32_t core);

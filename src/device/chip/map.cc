@@ -19,17 +19,21 @@ Program choose(const Chip& chip, const Graph& graph, const MapOptions& options) 
     // With weights that stay, or large blocks, other data may find too little room: then without, then in smaller blocks.
     bool resident = true;
     for (double share = 1;; share /= 2) {
-      neuron::Mapper mapper(chip, graph, options, resident, share);
+      neuron::Mapper first(chip, graph, options, resident, share);
       try {
-        Program program = mapper.run();
-        if (!mapper.resident() || !mapper.spilled()) return program;
+        Program program = first.run();
+        if (!first.resident()) return program;
+        // once more, now that it is known how much room the weights that stay want for themselves
+        neuron::Mapper mapper(chip, graph, options, resident, share, first.weight_room());
+        program = mapper.run();
+        if (!mapper.spilled()) return program;
         // weights that stay push activations out: what is faster?
         Program streamed = neuron::Mapper(chip, graph, options, false).run();
         return simulate(chip, streamed).total_ns < simulate(chip, program).total_ns ? streamed : program;
       } catch (const Error& e) {
         if (e.kind() != ErrorKind::capacity || share < 0.2) throw;
       }
-      if (mapper.resident()) share *= 2;
+      if (first.resident()) share *= 2;
       resident = false;
     }
   }

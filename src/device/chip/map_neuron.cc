@@ -19,7 +19,7 @@ bool dense(const std::vector<int64_t>& extents, const std::vector<int64_t>& stri
 
 }  // namespace
 
-Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident, double share)
+Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident, double share, int64_t weight_room)
     : chip_(chip), graph_(graph), options_(options), emit_(chip, graph.name, 1), steps_(make_steps(graph)) {
   const Memory* local = chip.scratchpad();
   const Memory* sums = chip.accumulator();
@@ -30,6 +30,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
                      "Leave --cores out: throughput counts all cores, each with its own requests");
   partitions_ = local->partitions;
   capacity_ = emit_.capacity(Role::scratchpad);
+  if (weight_room > 0) emit_.keep_for_weights(Role::scratchpad, weight_room);
   budget_ = static_cast<int64_t>(share * static_cast<double>(capacity_));
   precision_ = options.precision.value_or(chip.arithmetic.default_type);
   if (!chip.matrix.passes.contains(precision_))

@@ -69,7 +69,9 @@ struct Source {
 class Mapper {
  public:
   // resident: whether weights may stay in the scratchpad between requests. share: of the scratchpad, that blocks of work are cut for.
-  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true, double share = 1);
+  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true, double share = 1, int64_t weight_room = 0);
+  // Bytes of a partition that resident weights took: what the next mapping keeps for them.
+  int64_t weight_room() const { return weight_room_; }
   bool resident() const { return resident_; }
   bool spilled() const { return spilled_; }  // some activation went through main memory for want of room
   Program run();
@@ -85,6 +87,7 @@ class Mapper {
   Item& item(int32_t i) { return items_[static_cast<size_t>(i)]; }
   Operand operand(const View& v) const;
   Operand result(const Step& s) const;
+  int64_t weight_room_ = 0;
   std::map<std::string, std::string, std::less<>> pins_;  // choices by step name
   void choice(const std::string& text) { emit_.step().choice += (emit_.step().choice.empty() ? "" : " ") + text; }
 
@@ -106,7 +109,7 @@ class Mapper {
   Box cover(const std::vector<Box>& boxes) const;
   int32_t weight_image(int32_t item_index, Placement p, DType dtype);  // whole, tile after tile, arranged when compiled; the main buffer
   void load_weight(int32_t item_index, Placement p, DType dtype, const Place& at);
-  int32_t take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail = false);  // scratchpad, others moved out if need be
+  int32_t take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail = false, bool weight = false);  // scratchpad, others moved out if need be
   bool move_out();
   void free_place(const Place& at);
   void done();  // temporaries of this block

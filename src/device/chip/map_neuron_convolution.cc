@@ -305,7 +305,7 @@ int32_t Mapper::arranged(const std::string& key, int32_t item_index, Arrangement
   for (size_t p = 0; p < pieces.size(); ++p) {
     const auto [at, made] = arranged_.try_emplace(key + "#" + std::to_string(p), -1);
     if (made) {
-      at->second = take(it.name, precision_, rows, columns);
+      at->second = take(it.name, precision_, rows, columns, false, true);
       Arrangement part = a;
       int64_t index = static_cast<int64_t>(p);
       for (size_t k = outer; k-- > 0;) {

@@ -331,7 +331,7 @@ int32_t Mapper::arrange_weight(const Nest& n, int k_axis, const std::vector<int>
   for (int64_t c = 0; c < chunks; ++c) {
     const auto [at, made] = arranged_.try_emplace(key + "#" + std::to_string(c), -1);
     if (made) {
-      at->second = take(it.name, dtype, rows, elements / chunks / rows);
+      at->second = take(it.name, dtype, rows, elements / chunks / rows, false, true);
       Arrangement part = a;
       part.dims[0] = 1;
       part.offset += c * a.strides[0];

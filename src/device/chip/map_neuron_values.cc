@@ -62,9 +62,10 @@ Window Mapper::window(const Operand& o, const Box& box) const {
   return {low[1], high[1] + 1, low[2], high[2] + 1, low[0], high[0] + 1};
 }
 
-int32_t Mapper::take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail) {
+int32_t Mapper::take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail, bool weight) {
   for (;;) {
-    const int32_t id = emit_.local(Role::scratchpad, name, dtype, rows, columns);
+    const int32_t id = weight ? emit_.local_weight(Role::scratchpad, name, dtype, rows, columns) : emit_.local(Role::scratchpad, name, dtype, rows, columns);
+    if (id >= 0 && weight) weight_room_ += (std::max<int64_t>(emit_.buffer(id).row_bytes(), 1) + 7) / 8 * 8;
     if (id >= 0) return id;
     if (!move_out()) break;
   }
@@ -510,7 +511,7 @@ int32_t Mapper::weight_image(int32_t item_index, Placement p, DType dtype) {
   }
   int32_t id = -1;
   if (resident_) {
-    id = take(it.name, dtype, rows, columns);
+    id = take(it.name, dtype, rows, columns, false, true);
   } else {
     id = emit_.main(it.name, Buffer::weight, dtype, rows * columns, it.value);
   }
