@@ -57,7 +57,7 @@ HostValues roi_align_reference(const Call& call) {
     const auto grid = [&](double bin) {
       if (ratio > 0) return ratio;
       if (!(std::ceil(bin) <= 0x1p20)) fail_usage(call.op.where, "regions of at most 2^20 samples a bin", std::to_string(bin), "Check the values of rois");
-      return std::max<int64_t>(static_cast<int64_t>(std::ceil(bin)), 0);
+      return static_cast<int64_t>(std::max(std::ceil(bin), 0.0));  // a region turned inside out may be wider than 64 bits count
     };
     const int64_t gh = grid(bin_h), gw = grid(bin_w);
     const double count = static_cast<double>(std::max<int64_t>(gh * gw, 1));

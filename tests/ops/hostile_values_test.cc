@@ -27,6 +27,12 @@ TEST(HostileValues, regions_of_an_empty_picture_are_zero) {
   EXPECT_EQ(y.number(0), 0);
   EXPECT_EQ(run("max_roi_pool", {Tensor(DType::f32, {1, 1, 0, 0}), f32({1, 5}, {0, 0, 0, kInf, kInf})}, size)[0].tensor().number(0), 0);
 }
+TEST(HostileValues, regions_turned_inside_out_are_zero) {
+  const Attrs size{{"output_height", int64_t{1}}, {"output_width", int64_t{1}}, {"half_pixel", true}};
+  const Tensor x = f32({1, 1, 2, 2}, {1, 2, 3, 4}), rois = f32({1, 4}, {3e38, 3e38, -3e38, -3e38});
+  const Tensor y = run("roi_align", {x, rois, Tensor::vector_int(std::vector<int64_t>{0})}, size)[0].tensor();
+  EXPECT_EQ(y.number(0), 0);
+}
 TEST(HostileValues, corners_that_are_no_numbers_are_refused) {
   const Attrs size{{"output_height", int64_t{1}}, {"output_width", int64_t{1}}};
   EXPECT_THROW(run("max_roi_pool", {f32({1, 1, 2, 2}, {1, 2, 3, 4}), f32({1, 5}, {0, kNan, 0, 1, 1})}, size), Error);

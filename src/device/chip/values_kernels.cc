@@ -228,6 +228,10 @@ void store_f32(DType t, std::byte* p, int64_t first, int64_t stride, int64_t n, 
 }
 
 void product_f32(const float* a, const float* b, int64_t M, int64_t K, int64_t N, float* out) {
+  if (K == 0) {  // operands without elements may have no address to step from
+    std::fill_n(out, M * N, 0.0f);
+    return;
+  }
   const int64_t pitch = (N + 7) / 8 * 8;
   if (pitch == N) {
     product_panels(a, b, M, K, N, pitch, out);
