@@ -1,15 +1,12 @@
-// fuzz/onnx.cc — any bytes as an ONNX model: a graph or a typed error, within 256 MiB and two seconds.
+// fuzz/onnx.cc — any bytes as an ONNX model: a graph or a typed error, within budget.h.
 #include <cstdint>
 
-#include "base/budget.h"
 #include "base/error.h"
+#include "budget.h"
 #include "import/onnx/import.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  auto budget = std::make_shared<bascule::Budget>();
-  budget->limit_bytes = int64_t{256} << 20;
-  budget->deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  const bascule::BudgetScope scope(budget);
+  const bascule::BudgetScope scope(bascule::fuzz_budget());
   try {
     bascule::onnx::Source source;
     source.file = "fuzz.onnx";

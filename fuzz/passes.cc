@@ -1,20 +1,16 @@
-// fuzz/passes.cc — any text that is read as a graph: optimised, it verifies and keeps the types of its inputs and results, within 256 MiB and two seconds.
-#include <chrono>
+// fuzz/passes.cc — any text that is read as a graph: optimised, it verifies and keeps the types of its inputs and results, within budget.h.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
-#include "base/budget.h"
 #include "base/error.h"
+#include "budget.h"
 #include "graph/text/text.h"
 #include "passes/pipeline.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bascule;
-  auto budget = std::make_shared<Budget>();
-  budget->limit_bytes = int64_t{256} << 20;
-  budget->deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  const BudgetScope scope(budget);
+  const BudgetScope scope(fuzz_budget());
   try {
     const Graph before = parse_graph({reinterpret_cast<const char*>(data), size});
     Graph after = before;

@@ -2,21 +2,17 @@
 // to text that is read again and prints the same.
 #include "graph/text/text.h"
 
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
-#include "base/budget.h"
 #include "base/error.h"
+#include "budget.h"
 #include "import/stablehlo/import.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bascule;
-  auto budget = std::make_shared<Budget>();
-  budget->limit_bytes = int64_t{256} << 20;
-  budget->deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
-  const BudgetScope scope(budget);
+  const BudgetScope scope(fuzz_budget());
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
     (void)stablehlo::import_text(text, "fuzz");

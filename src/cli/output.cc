@@ -80,7 +80,10 @@ std::string Table::text() const {
 }
 
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-void note(std::string_view text) { std::fprintf(stderr, "bascule: %.*s\n", static_cast<int>(text.size()), text.data()); }
+void note(std::string_view text) {
+  std::fflush(stdout);  // in one stream of both, the note stands after what was printed before it
+  std::fprintf(stderr, "bascule: %.*s\n", static_cast<int>(text.size()), text.data());
+}
 
 std::string safe(std::string_view text, size_t most) {
   std::string out = escaped(text);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/chips/small_memory.h"
+
 namespace bascule::device::chip {
 namespace {
 
@@ -14,18 +16,9 @@ Chip small_chip() {
   Engine vector;
   vector.name = "vector";
   c.engines.push_back(vector);
-  const auto memory = [&](const char* name, Role role, int64_t bytes, int64_t partitions, int64_t banks) {
-    Memory m;
-    m.name = name;
-    m.role = role;
-    m.bytes = bytes;
-    m.partitions = partitions;
-    m.banks = banks;
-    c.memories.push_back(m);
-  };
-  memory("hbm", Role::main, 1024, 1, 1);
-  memory("sbuf", Role::scratchpad, 8 * 64, 8, 1);
-  memory("psum", Role::accumulator, 8 * 64, 8, 2);
+  c.memories.push_back(memory("hbm", Role::main, 1024, 1, 1));
+  c.memories.push_back(memory("sbuf", Role::scratchpad, 8 * 64, 8, 1));
+  c.memories.push_back(memory("psum", Role::accumulator, 8 * 64, 8, 2));
   return c;
 }
 

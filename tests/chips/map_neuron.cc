@@ -9,6 +9,7 @@
 #include "device/chip/values.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
+#include "tests/support/convolution.h"
 
 namespace bascule::device::chip {
 namespace {
@@ -93,21 +94,11 @@ TEST(MapNeuron, attention_with_heads_masks_and_long_rows_matches) {
 }
 
 Value conv(Model& m, Value x, std::vector<int64_t> kernel, int64_t stride, int64_t pad, int64_t groups) {
-  return m.b.op("convolution", {x, m.weight(kernel)},
-                {{"window_strides", Ints{stride, stride}},
-                 {"padding_low", Dims{pad, pad}},
-                 {"padding_high", Dims{pad, pad}},
-                 {"input_batch_dimension", int64_t{0}},
-                 {"input_feature_dimension", int64_t{1}},
-                 {"input_spatial_dimensions", Ints{2, 3}},
-                 {"kernel_output_feature_dimension", int64_t{0}},
-                 {"kernel_input_feature_dimension", int64_t{1}},
-                 {"kernel_spatial_dimensions", Ints{2, 3}},
-                 {"output_batch_dimension", int64_t{0}},
-                 {"output_feature_dimension", int64_t{1}},
-                 {"output_spatial_dimensions", Ints{2, 3}},
-                 {"feature_group_count", groups},
-                 {"dtype", DType::f32}});
+  Attrs a = nchw(groups);
+  a.set("window_strides", Ints{stride, stride});
+  a.set("padding_low", Dims{pad, pad});
+  a.set("padding_high", Dims{pad, pad});
+  return m.b.op("convolution", {x, m.weight(kernel)}, a);
 }
 
 TEST(MapNeuron, convolutions_with_padding_strides_and_groups_match) {

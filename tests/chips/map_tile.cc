@@ -12,6 +12,7 @@
 #include "graph/builder.h"
 #include "graph/evaluate.h"
 #include "ops/cases.h"
+#include "tests/support/convolution.h"
 
 namespace bascule::device::chip {
 namespace {
@@ -72,12 +73,12 @@ Graph attention(bool causal) {
 Graph convolution(int64_t channels, int64_t groups) {
   Builder b("convolution");
   const Value x = b.input(f32({2, channels, 17, 15}), "x"), w = b.input(f32({24, channels / groups, 3, 3}), "w");
-  const Value y = b.op("convolution", {x, w},
-                       {{"window_strides", Ints{2, 1}}, {"padding_low", Dims{1, 1}}, {"padding_high", Dims{1, 0}}, {"lhs_dilation", Ints{1, 1}}, {"rhs_dilation", Ints{1, 2}},
-                        {"input_batch_dimension", int64_t{0}}, {"input_feature_dimension", int64_t{1}}, {"input_spatial_dimensions", Ints{2, 3}},
-                        {"kernel_output_feature_dimension", int64_t{0}}, {"kernel_input_feature_dimension", int64_t{1}}, {"kernel_spatial_dimensions", Ints{2, 3}},
-                        {"output_batch_dimension", int64_t{0}}, {"output_feature_dimension", int64_t{1}}, {"output_spatial_dimensions", Ints{2, 3}},
-                        {"feature_group_count", groups}, {"batch_group_count", int64_t{1}}, {"dtype", DType::f32}});
+  Attrs a = nchw(groups);
+  a.set("window_strides", Ints{2, 1});
+  a.set("padding_low", Dims{1, 1});
+  a.set("padding_high", Dims{1, 0});
+  a.set("rhs_dilation", Ints{1, 2});
+  const Value y = b.op("convolution", {x, w}, a);
   return b.finish({b.maximum(y, b.constant_like(0, DType::f32))}, {"y"});
 }
 

@@ -16,6 +16,7 @@
 #include "inspect/host_split.h"
 #include "ops/cases.h"
 #include "passes/pipeline.h"
+#include "tests/support/convolution.h"
 #include "tests/support/execute_steps.h"
 
 namespace bascule {
@@ -138,19 +139,9 @@ TEST(Steps, a_pointwise_convolution_is_a_product) {
   for (const int64_t stride : {1, 2}) {
     Builder b;
     const Value x = b.input(Type::tensor(DType::f32, {2, 6, 5, 4}), "x");
-    const Value y = b.op("convolution", {x, weight(b, {8, 3, 1, 1})},
-                         {{"window_strides", Ints{stride, stride}},
-                          {"feature_group_count", int64_t{2}},
-                          {"input_batch_dimension", int64_t{0}},
-                          {"input_feature_dimension", int64_t{1}},
-                          {"input_spatial_dimensions", Ints{2, 3}},
-                          {"kernel_output_feature_dimension", int64_t{0}},
-                          {"kernel_input_feature_dimension", int64_t{1}},
-                          {"kernel_spatial_dimensions", Ints{2, 3}},
-                          {"output_batch_dimension", int64_t{0}},
-                          {"output_feature_dimension", int64_t{1}},
-                          {"output_spatial_dimensions", Ints{2, 3}},
-                          {"dtype", DType::f32}});
+    Attrs a = nchw(2);
+    a.set("window_strides", Ints{stride, stride});
+    const Value y = b.op("convolution", {x, weight(b, {8, 3, 1, 1})}, a);
     const std::vector<Step> steps = expect_same(b.finish({b.maximum(b.add(y, b.reshape(weight(b, {8}), {8, 1, 1})), 0)}), {wave({2, 6, 5, 4})});
     ASSERT_EQ(steps.size(), 1u);
     EXPECT_EQ(steps[0].kind, Step::contraction);

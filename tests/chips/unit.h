@@ -4,6 +4,7 @@
 
 #include "device/chip/emitter.h"
 #include "device/chip/timing.h"
+#include "tests/chips/small_memory.h"
 
 namespace bascule::device::chip {
 
@@ -24,19 +25,10 @@ inline Chip unit_chip() {
     for (auto& of_class : e.rates) of_class[0] = ClassRate{1, 0};
     c.engines.push_back(e);
   }
-  const auto memory = [&](const char* name, Role role, int64_t bytes, int64_t partitions, int64_t banks) {
-    Memory m;
-    m.name = name;
-    m.role = role;
-    m.bytes = bytes;
-    m.partitions = partitions;
-    m.banks = banks;
-    if (role == Role::main) m.bytes_per_s = 16e9;
-    c.memories.push_back(m);
-  };
-  memory("hbm", Role::main, 1 << 20, 1, 1);
-  memory("sbuf", Role::scratchpad, 4 * 4096, 4, 1);
-  memory("psum", Role::accumulator, 4 * 256, 4, 2);
+  c.memories.push_back(memory("hbm", Role::main, 1 << 20, 1, 1));
+  c.memories.back().bytes_per_s = 16e9;
+  c.memories.push_back(memory("sbuf", Role::scratchpad, 4 * 4096, 4, 1));
+  c.memories.push_back(memory("psum", Role::accumulator, 4 * 256, 4, 2));
   c.dma.engines = 4;
   c.dma.bytes_per_s = 4e9;
   return c;

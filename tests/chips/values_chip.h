@@ -9,6 +9,7 @@
 #include "device/chip/emitter.h"
 #include "device/chip/values.h"
 #include "graph/builder.h"
+#include "tests/chips/small_memory.h"
 
 namespace bascule::device::chip {
 
@@ -28,18 +29,9 @@ inline Chip small_core() {
     c.engines.push_back(e);
   }
   c.engines[1].rates[static_cast<size_t>(WorkClass::reduce)] = {};
-  const auto memory = [&](const char* name, Role role, int64_t bytes, int64_t partitions, int64_t banks) {
-    Memory m;
-    m.name = name;
-    m.role = role;
-    m.bytes = bytes;
-    m.partitions = partitions;
-    m.banks = banks;
-    c.memories.push_back(m);
-  };
-  memory("hbm", Role::main, 1 << 20, 1, 1);
-  memory("sbuf", Role::scratchpad, 128 * 4096, 128, 1);
-  memory("psum", Role::accumulator, 128 * 2048, 128, 8);
+  c.memories.push_back(memory("hbm", Role::main, 1 << 20, 1, 1));
+  c.memories.push_back(memory("sbuf", Role::scratchpad, 128 * 4096, 128, 1));
+  c.memories.push_back(memory("psum", Role::accumulator, 128 * 2048, 128, 8));
   c.dma.transpose_rate = 0;
   return c;
 }

@@ -1,11 +1,10 @@
 // device/chip/device.cc — chip:NAME as a device: maps a graph of bound sizes to a program of the chip, and runs the program on numbers.
 #include "device/device.h"
 
-#include <cstring>
-
 #include "base/error.h"
 #include "device/chip/map.h"
 #include "device/chip/values_run.h"
+#include "device/common/host_result.h"
 #include "device/registry.h"
 
 namespace bascule::device {
@@ -32,17 +31,7 @@ class ChipExecutable : public Executable {
       const std::lock_guard lock(mutex_);
       results = runner_->run(args);
     }
-    for (size_t i = 0; i < out.size(); ++i) {
-      const Tensor& t = results[i];
-      if (!out[i].buffer) {
-        out[i] = to_device(device_, t);
-        continue;
-      }
-      if (out[i].buffer->bytes() - out[i].offset_bytes < t.bytes()) fail_usage("result " + std::to_string(i), std::to_string(t.bytes()) + " bytes of room", std::to_string(out[i].buffer->bytes() - out[i].offset_bytes), "Give a larger buffer");
-      if (t.bytes() > 0) std::memcpy(out[i].buffer->host() + out[i].offset_bytes, t.data(), static_cast<size_t>(t.bytes()));
-      out[i].dtype = t.dtype();
-      out[i].dims = t.dims();
-    }
+    give_results(device_, results, out);
     return {};
   }
   std::string text() const override { return program_.text(); }

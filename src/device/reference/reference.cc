@@ -1,8 +1,8 @@
 // device/reference/reference.cc — runs each node by its reference: slow, right, complete. The template for a new device.
 #include <algorithm>
-#include <cstring>
 
 #include "base/error.h"
+#include "device/common/host_result.h"
 #include "device/device.h"
 #include "graph/evaluate.h"
 
@@ -19,18 +19,9 @@ class ReferenceExecutable : public Executable {
     for (const Array& a : in) args.emplace_back(to_host(device_, a));
     EvalContext eval;
     eval.accumulate = options_.accumulate;
-    const HostValues results = evaluate(graph_, args, eval, nullptr, symbols);
-    for (size_t i = 0; i < out.size(); ++i) {
-      const Tensor& t = results[i].tensor();
-      if (!out[i].buffer) {
-        out[i] = to_device(device_, t);
-        continue;
-      }
-      if (out[i].buffer->bytes() - out[i].offset_bytes < t.bytes()) fail_usage("result " + std::to_string(i), std::to_string(t.bytes()) + " bytes of room", std::to_string(out[i].buffer->bytes() - out[i].offset_bytes), "Give a larger buffer");
-      if (t.bytes() > 0) std::memcpy(out[i].buffer->host() + out[i].offset_bytes, t.data(), static_cast<size_t>(t.bytes()));
-      out[i].dtype = t.dtype();
-      out[i].dims = t.dims();
-    }
+    std::vector<Tensor> tensors;
+    for (const HostValue& v : evaluate(graph_, args, eval, nullptr, symbols)) tensors.push_back(v.tensor());
+    give_results(device_, tensors, out);
     return {};
   }
 
