@@ -232,7 +232,7 @@ ordered_json row_json(const Offer& o) {
 std::string three(const std::optional<double>& x) {
   if (!x) return "";
   const double a = std::abs(*x);
-  return fixed(*x, a >= 100 || a == 0 ? 0 : a >= 10 ? 1 : a >= 1 ? 2 : a >= 0.1 ? 3 : 4);
+  return fixed(*x, a >= 100 || a == 0 ? 0 : std::clamp(2 - static_cast<int>(std::floor(std::log10(a))), 0, 9));
 }
 
 void print_table(const std::vector<Offer>& rows) {
@@ -252,6 +252,7 @@ void print_table(const std::vector<Offer>& rows) {
     if (!o.usd_per_million && !o.cost_reason.empty()) unpriced[o.chip] = o.cost_reason;
     const bool assumed = o.price_source.starts_with("assumed");
     any_assumed = any_assumed || assumed;
+    const bool bound = o.level == inspect::level_name(device::chip::Level::roofline);
     std::vector<std::string> cells{o.chip,
                                    o.instance + (o.chips > 1 ? " (" + std::to_string(o.chips) + " chips)" : ""),
                                    o.price_kind + (assumed ? " *" : ""),
@@ -264,7 +265,7 @@ void print_table(const std::vector<Offer>& rows) {
                                    three(o.utilisation ? std::optional(*o.utilisation * 100) : std::nullopt),
                                    bytes_text(o.memory_bytes),
                                    o.limiter,
-                                   o.basis + (o.level.empty() ? "" : ": " + o.level)};
+                                   o.basis + (o.level.empty() ? "" : ": " + o.level) + (bound ? ", a bound" : "")};
     if (errors) cells.push_back(o.error_vs_f32 ? fixed(*o.error_vs_f32, 5) : "");
     table.row(std::move(cells));
   }

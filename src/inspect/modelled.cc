@@ -296,6 +296,8 @@ Modelled ChipModel::weigh(const Sizes& sizes, const Placement& placement) const 
   overlap(m);
   m.notes = bound->notes;
   for (const std::string& n : m.program->notes) m.notes.push_back(n);
+  if (m.chip->level == device::chip::Level::roofline)
+    m.notes.push_back("level roofline: only peak rates and bandwidth of the chip are known, its times are lower bounds");
   const std::lock_guard lock(mutex_);
   return modelled_.emplace(key, std::move(m)).first->second;
 }
