@@ -58,6 +58,8 @@ struct Expression {
   int32_t result = -1;
 };
 
+inline bool is_root(loops::Op op) { return op == loops::Op::sqrt || op == loops::Op::rsqrt; }
+
 // A tensor that an instruction of a tile reads.
 struct Source {
   Pattern pattern;  // buffer -1: none
@@ -65,6 +67,8 @@ struct Source {
   bool accumulator = false;
   bool column = false;  // one number a partition
 };
+
+struct Reach;  // map_neuron_convolution.h
 
 class Mapper {
  public:
@@ -107,6 +111,7 @@ class Mapper {
   void convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total);
   std::vector<Box> boxes_of(const Nest& n, size_t operand_index, const Place& at) const;
   Box cover(const std::vector<Box>& boxes) const;
+  int32_t arranged(int32_t item_index, Arrangement a, size_t outer, DType dtype, int64_t rows, int64_t columns, std::vector<int32_t>& pieces);
   int32_t weight_image(int32_t item_index, Placement p, DType dtype);  // whole, tile after tile, arranged when compiled; the main buffer
   void load_weight(int32_t item_index, Placement p, DType dtype, const Place& at);
   int32_t take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail = false, bool weight = false);  // scratchpad, others moved out if need be
@@ -121,6 +126,7 @@ class Mapper {
   Target target(int32_t item_index, Placement p);
   Place target_block(Target& t, int32_t item_index, Placement p, const Window& w);
   void target_done(const Target& t, int32_t item_index, Placement p, const Place& block);
+  Place shape_of(const Target& t, const Operand& y) const;  // the whole result, also where it goes out in blocks
   int64_t place_bytes(int64_t total, Placement p, DType dtype) const;  // of a partition
   Window window(const Operand& o, const Box& box) const;
   Window all_of(Placement p, int64_t total) const;
@@ -133,6 +139,9 @@ class Mapper {
   int32_t scratch(DType dtype, int64_t rows, int64_t columns);       // until done()
   int32_t accumulator(DType dtype, int64_t rows, int64_t columns);  // released by the caller
   Source source(int32_t buffer, int64_t rows, int64_t columns, int64_t column0 = 0, int64_t row0 = 0) const;
+  Source tile_of(int32_t buffer, int64_t rows, const std::vector<int64_t>& sizes, int64_t row0 = 0) const;  // [rows, sizes...], dense in each row
+  Source sum_tile(int64_t rows, const std::vector<int64_t>& sizes);                                         // in the accumulator, released by the caller
+  Source scratch_tile(DType dtype, int64_t rows, const std::vector<int64_t>& sizes, int64_t row0);          // until done()
   struct Call {
     Opcode op = Opcode::map;
     loops::Op fn = loops::Op::load;
@@ -146,27 +155,44 @@ class Mapper {
   void emit(const Call& c, bool uncut);
   void emit_uncut(const Call& c);  // dimensions mean something: they are kept as they are
   void copy(const Source& out, const Source& in);
+  void fill(const Source& out, double number);
   void transfer(const Pattern& out, const Pattern& in, Channel channel);
   double estimate(const Engine& e, WorkClass c, bool acc, Width w, int64_t n) const;  // < 0: cannot
   // out = expression, `leaf` giving anchors and operands; sizes as those of out. in_place: the anchor's tile may be overwritten.
+  class Evaluation;
   void evaluate(const Expression& x, const Source& out, const std::function<Source(const Term&)>& leaf, const Source* in_place);
   Expression expression(const Step& s) const;  // of the epilogue
   void transpose_block(const Pattern& out, const Pattern& in);
+  void multiply(const Pattern& out, const Pattern& stationary, const Pattern& moving, bool accumulate);
 
   // ---- by kind of step
   void contraction(const Step& s);
   void convolution(const Step& s);
+  class Pool;
   void window_step(const Step& s);
+  class Rows;
   void rows(const Step& s);
   void attention(const Step& s);
+  class Region;
   void region(const Step& s);
   struct Convolution;
+  bool place_output(Convolution& c) const;
+  bool packs(const Convolution& c) const;
+  bool place_input(Convolution& c) const;
   void convolve(Convolution& c);
+  void plan_convolution(Convolution& c, bool result_streams);
+  void hold_input(Convolution& c, const Box& block);
+  void hold_beside(Convolution& c, const Box& block);
   void arrange_taps(Convolution& c);
-  int32_t arranged(const std::string& key, int32_t item_index, Arrangement a, size_t outer, int64_t rows, int64_t columns, std::vector<int32_t>& pieces);
   int32_t narrow_input(int32_t item_index);
   void pack(Convolution& c, int32_t from, const Box& block);
   void matmul_block(Convolution& c, const Box& block);
+  int32_t taps_piece(Convolution& c, int64_t index);
+  Pattern moving_tile(const Convolution& c, const Box& at, int64_t group, int64_t channel_tile, const std::vector<Reach>& r) const;
+  Pattern depthwise_input(const Convolution& c, const Box& at, const std::vector<Reach>& r) const;
+  static Pattern reached_part(Pattern sum, const Box& at, const std::vector<Reach>& r);
+  void convolution_tile(Convolution& c, const Box& at, int64_t group, int64_t chunk_index);
+  void finish_tile(Convolution& c, const Box& at, const Source& sum, int part, int64_t rows);
   int window_rows(const Step& s) const;
   void depthwise_block(Convolution& c, const Box& block);
   struct Attention;
@@ -194,18 +220,35 @@ class Mapper {
 
   // ---- map_neuron_products.cc
   struct Product;
-  bool product(const Step& s, Product& p, bool features);
-  void emit_product(const Step& s, Product& p);
-  int32_t arrange_weight(const Nest& n, int k_axis, const std::vector<int>& ks, const std::vector<int>& ns, int64_t rows, int64_t chunk, int64_t chunks, DType dtype,
-                         std::vector<int32_t>& pieces);
-  bool follow(Nest& n, size_t out, size_t first, int& out_axis, size_t last = SIZE_MAX);
+  bool product(const Step& s, Product& p, bool features) const;
+  Nest product_nest(const Step& s, bool& weight) const;
+  std::vector<Placement> result_placements(const Nest& n, char tag) const;
+  bool lay_out(Product& p, Nest trial, Placement px, Placement py, int64_t longest) const;
+  bool follow(Nest& n, size_t out, size_t first, int& out_axis, size_t last = SIZE_MAX) const;
   bool aligned(const Nest& n, size_t out, size_t first) const;
   std::vector<int> axes_of(const Nest& n, char tag) const;
-  std::vector<Box> boxes(const Nest& n, const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single, int64_t unit = 1) const;
+  std::vector<Box> boxes(const Box& within, const std::vector<int>& axes, int64_t most, const std::function<bool(int)>& single, int64_t unit = 1) const;
   std::vector<Box> row_boxes(const Nest& n, size_t operand_index, const Place& at, const Box& within, const std::vector<int>& axes, int part) const;
   Place hold_operand(const Operand& o, const Box* block = nullptr);
   DType operand_type(const Operand& o) const;
+  bool held(const Operand& o, DType t) const;  // whole in the scratchpad
   Source leaf_source(const Operand& o, const Place& at, const Box& box, int part, const std::vector<int>& free, int64_t row0, int64_t rows) const;
+
+  // ---- map_neuron_product_tiles.cc
+  int64_t bank_columns() const;  // f32 columns of an accumulator bank
+  int64_t most_moving() const;   // columns of a product's moving operand
+  void emit_product(const Step& s, Product& p);
+  void plan_weight(Product& p);
+  void plan_blocks(Product& p);
+  int32_t arrange_weight(Product& p);
+  int32_t weight_piece(Product& p, int64_t c);
+  void drop_piece(Product& p, int64_t c);
+  void drop_features(Product& p);
+  void hold_block(Product& p, const Box& block);
+  Box chunk_box(const Product& p, Box b, int64_t c) const;
+  Pattern weight_tile(const Product& p, const Box& b, int64_t c, int64_t t, int64_t depth) const;
+  void product_block(Product& p, const Box& block);
+  void product_tile(Product& p, const Box& at, int64_t c);
 
   const Chip& chip_;
   const Graph& graph_;
@@ -222,7 +265,6 @@ class Mapper {
   bool resident_ = false, spilled_ = false;
   std::vector<int32_t> temporaries_;
   std::map<std::pair<DType, int64_t>, std::vector<int32_t>> free_main_;
-  int64_t bank_columns() const;  // f32 columns of an accumulator bank
   std::map<std::string, int32_t> arranged_;  // weights as laid out: main or resident buffers
   struct Unit {
     int32_t queue = -1;

@@ -1,6 +1,8 @@
 // device/chip/map_neuron_regions.cc — elementwise regions, perhaps ending in a fold: rows on partitions as their operands already lie, one instruction
 // for each scalar operator, folds along the free dimension.
 #include <algorithm>
+#include <iterator>
+#include <optional>
 
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
@@ -13,7 +15,7 @@ constexpr int64_t kTileColumns = 2048;  // long beside the start of an instructi
 using loops::Op;
 
 // The expression of a region: numbers of spec values -> terms.
-Expression expression_of(const std::vector<loops::Instruction>& code, size_t first, const std::vector<int32_t>& before, std::vector<int32_t>& terms, Expression x) {
+Expression expression_of(const std::vector<loops::Instruction>& code, const std::vector<int32_t>& before, std::vector<int32_t>& terms, Expression x) {
   terms = before;
   for (const loops::Instruction& i : code) {
     Term t;
@@ -41,7 +43,6 @@ Expression expression_of(const std::vector<loops::Instruction>& code, size_t fir
     terms.push_back(static_cast<int32_t>(x.terms.size()));
     x.terms.push_back(t);
   }
-  (void)first;
   return x;
 }
 
@@ -58,12 +59,7 @@ void Mapper::fill_main(int32_t main, int64_t total, double value) {
   const int64_t columns = std::min<int64_t>(total, 4096);
   const DType t = emit_.buffer(main).dtype;
   const int32_t row = scratch(t, 1, columns);
-  Call f;
-  f.op = Opcode::fill;
-  f.work = WorkClass::fill;
-  f.out = source(row, 1, columns);
-  f.immediate = value;
-  emit(f);
+  fill(source(row, 1, columns), value);
   for (int64_t at = 0; at < total; at += columns) {
     const int64_t n = std::min(columns, total - at);
     Pattern in, out;
@@ -76,280 +72,318 @@ void Mapper::fill_main(int32_t main, int64_t total, double value) {
   }
 }
 
-void Mapper::region(const Step& s) {
-  const loops::KernelSpec& spec = s.spec;
-  Nest n;
-  bool folds = false, counts = false;
+// One region. Operand 0: the result, then what is read, then a count for each iota: it takes no part in placement, its strides say what it grows by.
+// Axes: P of the result, R folded.
+class Mapper::Region {
+ public:
+  Region(Mapper& mapper, const Step& step) : m_(mapper), s_(step), spec_(step.spec) {}
+  bool place() { return nest() && best_placement() && expressions(); }
+  void run();
+
+ private:
+  bool nest();
+  std::vector<Placement> tries() const;
+  std::optional<double> cost(const Nest& placed, Placement p, int part) const;
+  bool best_placement();
+  bool expressions();
+  bool single(int axis) const;
+  void tile(const Box& box, const Place& yp);
+  void fold_tile(const Box& box, const Source& to, int64_t row0);
+  void fold_initial(const Source& sum);
+  Source compact(DType t, const std::vector<int>& axes, const Box& box, int64_t row0) const;
+  Expression counted(const Box& box, const std::vector<int>& free) const;
+  void evaluate_body(const Source& out, const Box& box, const std::vector<int>& free, int64_t row0);
+  Source operand(const Term& t, const Box& box, const std::vector<int>& free, int64_t row0) const;
+  int64_t rows(const Box& box) const { return axis_ < 0 ? 1 : box.size[static_cast<size_t>(axis_)]; }
+  DType sum_type() const { return is_float(spec_.reductions[0].dtype) ? DType::f32 : spec_.reductions[0].dtype; }
+  Operand& result() { return n_.operands[0]; }
+
+  Mapper& m_;
+  const Step& s_;
+  const loops::KernelSpec& spec_;
+  Nest n_;
+  size_t first_iota_ = 0;  // operand
+  bool folds_ = false;
+  int axis_ = -1;  // on partitions
+  std::vector<int> free_, folded_;
+  Expression body_, tail_;
+  bool direct_ = false;  // folded as it lies
+  std::vector<Place> places_;
+};
+
+bool Mapper::Region::nest() {
   std::vector<int64_t> iota_axes;
-  for (const auto& i : spec.body)
-    if (i.op == Op::iota) iota_axes.push_back(i.index), counts = true;
-  for (const auto& i : spec.epilogue)
-    if (i.op == Op::iota) return host_step(s);
-  for (size_t a = 0; a < spec.axes.size(); ++a) {
-    const bool red = spec.axes[a].role == loops::Role::reduction;
-    folds |= red || !spec.reductions.empty();
-    n.extents.push_back(spec.axes[a].extent);
-    n.tags.push_back(red ? 'R' : 'P');
+  for (const auto& i : spec_.body)
+    if (i.op == Op::iota) iota_axes.push_back(i.index);
+  for (const auto& i : spec_.epilogue)
+    if (i.op == Op::iota) return false;
+  for (const auto& a : spec_.axes) {
+    const bool red = a.role == loops::Role::reduction;
+    folds_ |= red || !spec_.reductions.empty();
+    n_.extents.push_back(a.extent);
+    n_.tags.push_back(red ? 'R' : 'P');
   }
-  if (spec.reductions.size() > 1 || spec.stores.size() != 1) return host_step(s);
-  // iotas become operands without an item: the stride of an axis is what the count grows by
-  const size_t loads = spec.operands.size() - 1;
-  const auto operand_of = [&](size_t k) {
+  if (spec_.reductions.size() > 1 || spec_.stores.size() != 1) return false;
+  const auto add = [&](size_t k) {
     Operand o;
-    const loops::Operand& from = spec.operands[k];
-    o.item = item_of(s.spec_values[k]);
-    o.total = item(o.item).total;
-    o.strides = from.strides;
-    o.offset = from.offset;
-    return o;
+    o.item = m_.item_of(s_.spec_values[k]);
+    o.total = m_.item(o.item).total;
+    o.strides = spec_.operands[k].strides;
+    o.offset = spec_.operands[k].offset;
+    n_.operands.push_back(o);
   };
-  n.operands.push_back(operand_of(loads));
-  for (size_t k = 0; k < loads; ++k) n.operands.push_back(operand_of(k));
-  const size_t first_iota = n.operands.size();
+  const size_t loads = spec_.operands.size() - 1;
+  add(loads);
+  for (size_t k = 0; k < loads; ++k) add(k);
+  first_iota_ = n_.operands.size();
   for (const int64_t a : iota_axes) {
     Operand o;
     o.placed = false;
-    o.strides.assign(n.extents.size(), 0);
+    o.strides.assign(n_.extents.size(), 0);
     o.strides[static_cast<size_t>(a)] = 1;
-    n.operands.push_back(o);
+    n_.operands.push_back(o);
   }
-  for (const Operand& o : n.operands)
+  for (const Operand& o : n_.operands)
     for (const int64_t st : o.strides)
-      if (st < 0) return host_step(s);
-  // a window of nothing is never negative: extents of 0 have no elements and no step comes here
-  n.merge();
-  const int32_t out_item = n.operands[0].item;
-  const int64_t total = item(out_item).total;
+      if (st < 0) return false;
+  n_.merge();
+  return true;
+}
 
-  // ---- where the result may lie
-  std::vector<Placement> tries;
-  for (size_t k = 1; k < first_iota; ++k) {
-    const Operand& o = n.operands[k];
-    for (const Held& h : item(o.item).local) {
+// Where operands lie already, what readers wish, rows of the result's own dimensions.
+std::vector<Placement> Mapper::Region::tries() const {
+  const Operand& y = n_.operands[0];
+  std::vector<Placement> out;
+  for (size_t k = 1; k < first_iota_; ++k) {
+    const Operand& o = n_.operands[k];
+    for (const Held& h : m_.item(o.item).local) {
       if (h.placement.replicated()) continue;
-      if (o.strides == n.operands[0].strides && o.total == total && o.offset == 0) {
-        tries.push_back(h.placement);
+      if (o.strides == y.strides && o.total == y.total && o.offset == 0) {
+        out.push_back(h.placement);
         continue;
       }
-      for (size_t a = 0; a < n.extents.size(); ++a)  // the same rows, other columns
-        if (n.tags[a] == 'P' && o.strides[a] == h.placement.inner && n.extents[a] <= h.placement.extent) tries.push_back({n.operands[0].strides[a], n.extents[a]});
+      for (size_t a = 0; a < n_.extents.size(); ++a)  // the same rows, other columns
+        if (n_.tags[a] == 'P' && o.strides[a] == h.placement.inner && n_.extents[a] <= h.placement.extent) out.push_back({y.strides[a], n_.extents[a]});
     }
   }
-  if (const auto w = wish(item(out_item), now_)) tries.push_back(*w);
-  if (const auto dims = constants(graph_.type(s.result).dims); dims && !dims->empty() && total > 0) {
+  if (const auto w = m_.wish(m_.item(y.item), m_.now_)) out.push_back(*w);
+  if (const auto dims = constants(m_.graph_.type(s_.result).dims); dims && !dims->empty() && y.total > 0) {
     int64_t inner = 1;
     for (size_t a = dims->size(); a-- > 1;) {
       inner *= (*dims)[a];
-      tries.push_back({inner, total / inner});
+      out.push_back({inner, y.total / inner});
     }
-    tries.push_back({1, total});
+    out.push_back({1, y.total});
   }
-  for (size_t a = 0; a < n.extents.size(); ++a)
-    if (n.tags[a] == 'P' && n.operands[0].strides[a] > 0) tries.push_back({n.operands[0].strides[a], n.extents[a]});
-  tries.push_back({total, 1});
-  std::optional<Nest> chosen;
-  int axis = -1;
-  double best = 0;
-  std::vector<Placement> seen;
-  for (const Placement& p : tries) {
-    if (!fits(p, total) || std::find(seen.begin(), seen.end(), p) != seen.end()) continue;
-    seen.push_back(p);
-    Nest trial = n;
-    trial.operands.resize(first_iota);
-    trial.operands[0].placement = p;
-    int part = -1;
-    std::vector<Operand> iotas(n.operands.begin() + static_cast<std::ptrdiff_t>(first_iota), n.operands.end());
-    trial.operands.insert(trial.operands.end(), iotas.begin(), iotas.end());
-    // iotas take no part in placement, but their strides are split with the axes
-    Nest placed = trial;
-    if (!follow(placed, 0, 1, part, first_iota)) continue;
-    if (part >= 0 && placed.tags[static_cast<size_t>(part)] != 'P') continue;
-    if (part < 0 && p.extent != 1) continue;
-    double cost = static_cast<double>(place_bytes(total, p, DType::i8)) * static_cast<double>(1 + spec.body.size());
-    bool good = true;
-    for (size_t k = 0; k < first_iota && good; ++k) {
-      const Operand& o = placed.operands[k];
-      const Item& it = item(o.item);
-      for (size_t a = 0; a < placed.extents.size(); ++a)
-        if (placed.extents[a] > 1 && static_cast<int>(a) != part && o.digits[a].level == Level::part && o.digits[a].step % partitions_ != 0) {
-          // blocks of rows that begin elsewhere on the partitions: only where an engine may begin
-          const int64_t rows = part < 0 ? 1 : placed.extents[static_cast<size_t>(part)], step = rows <= partitions_ / 4 ? partitions_ / 4 : rows <= partitions_ / 2 ? partitions_ / 2 : partitions_;
-          if (placed.tags[a] == 'R' || o.digits[a].step % step != 0) good = false;
-        }
-      if (k == 0) continue;
-      bool here = it.weight;
-      for (const Held& h : it.local) here = here || (h.placement == o.placement);
-      if (!here) cost += static_cast<double>(o.total) / 128.0 * (it.local.empty() ? (o.placement.inner == 1 && o.placement.extent > 1 && o.total > 2048 ? 8 : 1) : o.placement.replicated() ? 16 : 3) + (it.local.empty() ? 0 : 300);
-      if (o.placement.replicated()) cost += static_cast<double>(o.total);
-    }
-    if (!good || (chosen && cost >= best)) continue;
-    chosen = std::move(placed);
-    axis = part;
-    best = cost;
-  }
-  if (!chosen) return host_step(s);
-  Nest& m = *chosen;
+  for (size_t a = 0; a < n_.extents.size(); ++a)
+    if (n_.tags[a] == 'P' && y.strides[a] > 0) out.push_back({y.strides[a], n_.extents[a]});
+  out.push_back({y.total, 1});
+  return out;
+}
 
-  // ---- expressions
+// About the cycles of a placement: passes over the result, and what must be laid out anew. None: an engine could not begin at its rows.
+std::optional<double> Mapper::Region::cost(const Nest& placed, Placement p, int part) const {
+  constexpr double kRelayCycles = 300;
+  double cycles = static_cast<double>(m_.place_bytes(n_.operands[0].total, p, DType::i8)) * static_cast<double>(1 + spec_.body.size());
+  const int64_t partitions = m_.partitions_, rows = part < 0 ? 1 : placed.extents[static_cast<size_t>(part)];
+  const int64_t begins = rows <= partitions / 4 ? partitions / 4 : rows <= partitions / 2 ? partitions / 2 : partitions;
+  for (size_t k = 0; k < first_iota_; ++k) {
+    const Operand& o = placed.operands[k];
+    const Item& it = m_.item(o.item);
+    for (size_t a = 0; a < placed.extents.size(); ++a) {
+      const Digit& d = o.digits[a];
+      if (placed.extents[a] > 1 && static_cast<int>(a) != part && d.level == Level::part && d.step % partitions != 0)
+        if (placed.tags[a] == 'R' || d.step % begins != 0) return std::nullopt;  // blocks of rows that begin elsewhere
+    }
+    if (k == 0) continue;
+    const bool here = it.weight || std::any_of(it.local.begin(), it.local.end(), [&](const Held& h) { return h.placement == o.placement; });
+    if (!here && it.local.empty()) cycles += static_cast<double>(o.total) / 128.0 * (o.placement.inner == 1 && o.placement.extent > 1 && o.total > 2048 ? 8 : 1);
+    else if (!here) cycles += static_cast<double>(o.total) / 128.0 * (o.placement.replicated() ? 16 : 3) + kRelayCycles;
+    if (o.placement.replicated()) cycles += static_cast<double>(o.total);
+  }
+  return cycles;
+}
+
+bool Mapper::Region::best_placement() {
+  std::optional<Nest> chosen;
+  double least = 0;
+  std::vector<Placement> seen;
+  for (const Placement& p : tries()) {
+    if (!fits(p, result().total) || std::find(seen.begin(), seen.end(), p) != seen.end()) continue;
+    seen.push_back(p);
+    Nest placed = n_;
+    placed.operands[0].placement = p;
+    int part = -1;
+    if (!m_.follow(placed, 0, 1, part, first_iota_)) continue;
+    if (part >= 0 ? placed.tags[static_cast<size_t>(part)] != 'P' : p.extent != 1) continue;
+    const std::optional<double> cycles = cost(placed, p, part);
+    if (!cycles || (chosen && *cycles >= least)) continue;
+    chosen = std::move(placed);
+    axis_ = part;
+    least = *cycles;
+  }
+  if (!chosen) return false;
+  n_ = std::move(*chosen);
+  folded_ = m_.axes_of(n_, 'R');
+  for (const int a : m_.axes_of(n_, 'P'))
+    if (a != axis_) free_.push_back(a);
+  return true;
+}
+
+bool Mapper::Region::expressions() {
   std::vector<int32_t> terms, after;
-  Expression body = expression_of(spec.body, 0, {}, terms, {});
-  Expression tail;
-  if (!spec.reductions.empty()) {
-    body.result = terms[static_cast<size_t>(spec.reductions[0].value)];
-    // numbers of the body cannot be read after the fold: only accumulators
-    std::vector<int32_t> none(spec.body.size(), -1);
-    tail = expression_of(spec.epilogue, spec.body.size(), none, after, {});
-    for (const Term& t : tail.terms)
-      if (t.leaf == Term::iota) return host_step(s);
-    for (const Term& t : tail.terms)
-      if (t.leaf == Term::none && ((t.a < 0 && loops::arity(t.fn) > 0) || (t.b < 0 && loops::arity(t.fn) > 1) || (t.c < 0 && loops::arity(t.fn) > 2))) return host_step(s);
-    tail.result = after[static_cast<size_t>(spec.stores[0].value)];
-    if (tail.result < 0) return host_step(s);
+  body_ = expression_of(spec_.body, {}, terms, {});
+  if (spec_.reductions.empty()) {
+    body_ = expression_of(spec_.epilogue, terms, after, body_);
+    body_.result = after[static_cast<size_t>(spec_.stores[0].value)];
   } else {
-    body = expression_of(spec.epilogue, spec.body.size(), terms, after, body);
-    body.result = after[static_cast<size_t>(spec.stores[0].value)];
+    body_.result = terms[static_cast<size_t>(spec_.reductions[0].value)];
+    // numbers of the body cannot be read after the fold: only accumulators
+    tail_ = expression_of(spec_.epilogue, std::vector<int32_t>(spec_.body.size(), -1), after, {});
+    for (const Term& t : tail_.terms) {
+      const int arity = t.leaf == Term::none ? loops::arity(t.fn) : 0;
+      if (t.leaf == Term::iota || (arity > 0 && t.a < 0) || (arity > 1 && t.b < 0) || (arity > 2 && t.c < 0)) return false;
+    }
+    tail_.result = after[static_cast<size_t>(spec_.stores[0].value)];
+    if (tail_.result < 0) return false;
   }
   int next_iota = 0;
-  for (Term& t : body.terms)
+  for (Term& t : body_.terms)
     if (t.leaf == Term::iota) t.index = next_iota++;
+  direct_ = body_.terms[static_cast<size_t>(body_.result)].leaf == Term::operand;
+  return true;
+}
 
-  // ---- tiles
-  Target out = target(out_item, m.operands[0].placement);
-  std::vector<int> ps = axes_of(m, 'P'), rs = axes_of(m, 'R');
-  std::vector<int> frees;
-  for (const int a : ps)
-    if (a != axis) frees.push_back(a);
+// Whether an axis is taken step by step: rows that begin elsewhere, or all but the innermost axis of a count.
+bool Mapper::Region::single(int axis) const {
+  const auto a = static_cast<size_t>(axis);
+  for (size_t k = 0; k < first_iota_; ++k)
+    if (n_.operands[k].digits[a].level == Level::part && n_.operands[k].digits[a].step % m_.partitions_ != 0) return true;
+  for (size_t k = first_iota_; k < n_.operands.size(); ++k)
+    for (size_t b = a + 1; n_.operands[k].strides[a] != 0 && b < n_.extents.size(); ++b)
+      if (n_.operands[k].strides[b] != 0 && n_.extents[b] > 1) return true;
+  return false;
+}
+
+void Mapper::Region::run() {
+  Target out = m_.target(result().item, result().placement);
+  m_.choice("rows=" + std::to_string(result().placement.extent) + "/" + std::to_string(result().placement.inner));
   int64_t folded = 1;
-  for (const int a : rs) folded *= m.extents[static_cast<size_t>(a)];
-  const bool direct = body.terms[static_cast<size_t>(body.result)].leaf == Term::operand;  // folded as it lies
-  const int64_t most = std::max<int64_t>(1, (direct ? 8 : 1) * kTileColumns / std::max<int64_t>(1, std::min(folded, kTileColumns)));
-  Place all_place = out.place;
-  Place shape = all_place;
-  if (out.image >= 0) {
-    const Window w = all_of(m.operands[0].placement, total);
-    shape.outers = w.outer1;
-    shape.inners = w.inner1;
-  }
-  const auto single = [&](int a) {
-    const auto u = static_cast<size_t>(a);
-    for (size_t k = 0; k < first_iota; ++k)
-      if (m.operands[k].digits[u].level == Level::part && m.operands[k].digits[u].step % partitions_ != 0) return true;
-    for (size_t k = first_iota; k < m.operands.size(); ++k)
-      if (m.operands[k].strides[u] != 0) {  // one axis of a count at a time, the innermost
-        for (size_t b = u + 1; b < m.extents.size(); ++b)
-          if (m.operands[k].strides[b] != 0 && m.extents[b] > 1) return true;
-      }
-    return false;
-  };
-  choice("rows=" + std::to_string(m.operands[0].placement.extent) + "/" + std::to_string(m.operands[0].placement.inner));
+  for (const int a : folded_) folded *= n_.extents[static_cast<size_t>(a)];
+  const int64_t most = std::max<int64_t>(1, (direct_ ? 8 : 1) * kTileColumns / std::clamp<int64_t>(folded, 1, kTileColumns));
   bool streamed = out.image >= 0;
-  for (size_t k = 1; k < first_iota; ++k) streamed = streamed || place_bytes(m.operands[k].total, m.operands[k].placement, item(m.operands[k].item).dtype) > budget_ / 4;
-  std::vector<Place> whole_places;
-  if (!streamed)
-    for (size_t k = 1; k < first_iota; ++k) whole_places.push_back(hold_operand(m.operands[k]));
-  const Box full = m.all();
-  std::vector<int> one_by_one;
-  for (const int a : frees)
-    if (single(a)) one_by_one.push_back(a);
-  for (const Box& rows_box : row_boxes(m, 0, shape, full, one_by_one, axis)) {
-    for (const Box& tile : boxes(m, rows_box, frees, most, single)) {
-      std::vector<Place> places = whole_places;
-      if (streamed)
-        for (size_t k = 1; k < first_iota; ++k) places.push_back(hold_operand(m.operands[k], &tile));
-      const Place yp = target_block(out, out_item, m.operands[0].placement, window(m.operands[0], tile));
-      const int64_t rows = axis < 0 ? 1 : tile.size[static_cast<size_t>(axis)];
-      const Operand& oy = m.operands[0];
-      const Source to{pattern(oy, yp, tile, axis, frees, pitch(yp), partitions_, 0, rows), item(out_item).dtype, false, false};
-      const int64_t row0 = to.pattern.offset / pitch(yp);
-      const auto leaf_in = [&](const Box& box, const std::vector<int>& free) {
-        return [&, box, free](const Term& t) {
-          const auto k = static_cast<size_t>(t.index);
-          return leaf_source(m.operands[k + 1], places[k], box, axis, free, row0, rows);
-        };
-      };
-      const auto with_counts = [&](Expression x, const Box& box, const std::vector<int>& free) {  // iotas of this tile: start, axis within it
-        for (Term& t : x.terms) {
-          if (t.leaf != Term::iota) continue;
-          const Operand& o = m.operands[first_iota + static_cast<size_t>(t.index)];
-          double start = 0;
-          int along = -1;
-          for (size_t a = 0; a < m.extents.size(); ++a) {
-            start += static_cast<double>(box.start[a] * o.strides[a]);
-            if (o.strides[a] == 0 || box.size[a] == 1) continue;
-            if (static_cast<int>(a) == axis) along = 0;
-            for (size_t f = 0; f < free.size(); ++f)
-              if (free[f] == static_cast<int>(a)) along = static_cast<int>(f) + 1;
-          }
-          t.index = along;
-          t.value = start;
-        }
-        return x;
-      };
-      if (!folds) {
-        evaluate(counts ? with_counts(body, tile, frees) : body, to, leaf_in(tile, frees), nullptr);
-      } else {
-        const DType sum_type = is_float(spec.reductions[0].dtype) ? DType::f32 : spec.reductions[0].dtype;
-        int64_t columns = 1;
-        for (const int a : frees) columns *= tile.size[static_cast<size_t>(a)];
-        const auto compact = [&](DType t, const std::vector<int>& axes, const Box& box) {
-          int64_t size = 1;
-          for (const int a : axes) size *= box.size[static_cast<size_t>(a)];
-          Source c;
-          const int64_t first = row0 % partitions_;
-          c.pattern.buffer = scratch(t, first + rows, size);
-          c.pattern.offset = first * size;
-          c.pattern.add(rows, size);
-          for (const int a : axes) {
-            size /= box.size[static_cast<size_t>(a)];
-            c.pattern.add(box.size[static_cast<size_t>(a)], size);
-          }
-          c.dtype = t;
-          return c;
-        };
-        const Source sum = compact(sum_type, frees, tile);
-        std::vector<int> inner = frees;
-        inner.insert(inner.end(), rs.begin(), rs.end());
-        bool first = true;
-        const auto single_fold = [&](int a) { return single(a); };
-        for (const Box& part : boxes(m, tile, rs, std::max<int64_t>(1, (direct ? 16 : 1) * kTileColumns / std::max<int64_t>(columns, 1)), single_fold)) {
-          Source from;
-          if (direct) {
-            from = leaf_in(part, inner)(body.terms[static_cast<size_t>(body.result)]);
-          } else {
-            from = compact(is_float(spec.reductions[0].dtype) ? DType::f32 : spec.reductions[0].dtype, inner, part);
-            evaluate(counts ? with_counts(body, part, inner) : body, from, leaf_in(part, inner), nullptr);
-          }
-          fold(sum, from, static_cast<int>(frees.size()), spec.reductions[0].fold, !first);
-          first = false;
-        }
-        const bool initial = is_float(spec.reductions[0].dtype) ? spec.reductions[0].initial_number != neutral(spec.reductions[0].fold) : spec.reductions[0].initial_integer != static_cast<int64_t>(neutral_integer(spec.reductions[0].fold, spec.reductions[0].dtype));
-        Expression x = tail;
-        if (initial) {  // fold with the initial value first
-          Term number;
-          number.leaf = Term::number;
-          number.dtype = spec.reductions[0].dtype;
-          number.value = is_float(number.dtype) ? spec.reductions[0].initial_number : static_cast<double>(spec.reductions[0].initial_integer);
-          Term both;
-          both.fn = spec.reductions[0].fold;
-          both.dtype = number.dtype;
-          Expression y;
-          Term anchor;
-          anchor.leaf = Term::anchor;
-          anchor.dtype = number.dtype;
-          y.terms = {anchor, number, both};
-          y.terms[2].a = 0;
-          y.terms[2].b = 1;
-          y.result = 2;
-          evaluate(y, sum, [&](const Term&) { return sum; }, nullptr);
-        }
-        Source anchor = sum;
-        const auto leaf = leaf_in(tile, frees);
-        evaluate(x, to, [&](const Term& t) { return t.leaf == Term::operand ? leaf(t) : anchor; }, nullptr);
-      }
-      target_done(out, out_item, m.operands[0].placement, yp);
-      done();
-    }
+  for (size_t k = 1; k < first_iota_; ++k) {
+    const Operand& o = n_.operands[k];
+    streamed = streamed || m_.place_bytes(o.total, o.placement, m_.item(o.item).dtype) > m_.budget_ / 4;
   }
+  const auto hold = [&](const Box* box) {
+    places_.clear();
+    for (size_t k = 1; k < first_iota_; ++k) places_.push_back(m_.hold_operand(n_.operands[k], box));
+  };
+  if (!streamed) hold(nullptr);
+  const auto one = [&](int a) { return single(a); };
+  std::vector<int> one_by_one;
+  std::copy_if(free_.begin(), free_.end(), std::back_inserter(one_by_one), one);
+  for (const Box& rows_box : m_.row_boxes(n_, 0, m_.shape_of(out, result()), n_.all(), one_by_one, axis_))
+    for (const Box& box : m_.boxes(rows_box, free_, most, one)) {
+      if (streamed) hold(&box);
+      const Place yp = m_.target_block(out, result().item, result().placement, m_.window(result(), box));
+      tile(box, yp);
+      m_.target_done(out, result().item, result().placement, yp);
+      m_.done();
+    }
+}
+
+Source Mapper::Region::operand(const Term& t, const Box& box, const std::vector<int>& free, int64_t row0) const {
+  const auto k = static_cast<size_t>(t.index);
+  return m_.leaf_source(n_.operands[k + 1], places_[k], box, axis_, free, row0, rows(box));
+}
+
+// The body with the iotas of a tile: where they start, and the axis of the tile that they count.
+Expression Mapper::Region::counted(const Box& box, const std::vector<int>& free) const {
+  Expression x = body_;
+  for (Term& t : x.terms) {
+    if (t.leaf != Term::iota) continue;
+    const Operand& o = n_.operands[first_iota_ + static_cast<size_t>(t.index)];
+    double start = 0;
+    int along = -1;
+    for (size_t a = 0; a < n_.extents.size(); ++a) {
+      start += static_cast<double>(box.start[a] * o.strides[a]);
+      if (o.strides[a] == 0 || box.size[a] == 1) continue;
+      if (static_cast<int>(a) == axis_) along = 0;
+      for (size_t f = 0; f < free.size(); ++f)
+        if (free[f] == static_cast<int>(a)) along = static_cast<int>(f) + 1;
+    }
+    t.index = along;
+    t.value = start;
+  }
+  return x;
+}
+
+void Mapper::Region::evaluate_body(const Source& out, const Box& box, const std::vector<int>& free, int64_t row0) {
+  const auto leaf = [&](const Term& t) { return operand(t, box, free, row0); };
+  if (first_iota_ < n_.operands.size()) m_.evaluate(counted(box, free), out, leaf, nullptr);
+  else m_.evaluate(body_, out, leaf, nullptr);
+}
+
+void Mapper::Region::tile(const Box& box, const Place& yp) {
+  const Source to{pattern(result(), yp, box, axis_, free_, m_.pitch(yp), m_.partitions_, 0, rows(box)), m_.item(result().item).dtype, false, false};
+  const int64_t row0 = to.pattern.offset / m_.pitch(yp);
+  if (folds_) fold_tile(box, to, row0);
+  else evaluate_body(to, box, free_, row0);
+}
+
+Source Mapper::Region::compact(DType t, const std::vector<int>& axes, const Box& box, int64_t row0) const {
+  std::vector<int64_t> sizes;
+  for (const int a : axes) sizes.push_back(box.size[static_cast<size_t>(a)]);
+  return m_.scratch_tile(t, rows(box), sizes, row0 % m_.partitions_);
+}
+
+void Mapper::Region::fold_tile(const Box& box, const Source& to, int64_t row0) {
+  int64_t columns = 1;
+  for (const int a : free_) columns *= box.size[static_cast<size_t>(a)];
+  const Source sum = compact(sum_type(), free_, box, row0);
+  std::vector<int> inner = free_;
+  inner.insert(inner.end(), folded_.begin(), folded_.end());
+  const int64_t most = std::max<int64_t>(1, (direct_ ? 16 : 1) * kTileColumns / std::max<int64_t>(columns, 1));
+  bool first = true;
+  for (const Box& part : m_.boxes(box, folded_, most, [&](int a) { return single(a); })) {
+    Source from;
+    if (direct_) {
+      from = operand(body_.terms[static_cast<size_t>(body_.result)], part, inner, row0);
+    } else {
+      from = compact(sum_type(), inner, part, row0);
+      evaluate_body(from, part, inner, row0);
+    }
+    m_.fold(sum, from, static_cast<int>(free_.size()), spec_.reductions[0].fold, !first);
+    first = false;
+  }
+  fold_initial(sum);
+  m_.evaluate(tail_, to, [&](const Term& t) { return t.leaf == Term::operand ? operand(t, box, free_, row0) : sum; }, nullptr);
+}
+
+// sum = fold(sum, initial), where that changes anything.
+void Mapper::Region::fold_initial(const Source& sum) {
+  const auto& r = spec_.reductions[0];
+  if (is_float(r.dtype) ? r.initial_number == m_.neutral(r.fold) : r.initial_integer == m_.neutral_integer(r.fold, r.dtype)) return;
+  Term anchor, number, both;
+  anchor.leaf = Term::anchor;
+  number.leaf = Term::number;
+  number.value = is_float(r.dtype) ? r.initial_number : static_cast<double>(r.initial_integer);
+  both.fn = r.fold;
+  both.a = 0;
+  both.b = 1;
+  Expression x;
+  x.terms = {anchor, number, both};
+  for (Term& t : x.terms) t.dtype = r.dtype;
+  x.result = 2;
+  m_.evaluate(x, sum, [&](const Term&) { return sum; }, nullptr);
+}
+
+void Mapper::region(const Step& s) {
+  Region r(*this, s);
+  if (!r.place()) return host_step(s);
+  r.run();
 }
 
 double Mapper::neutral(Op fold) const {

@@ -22,209 +22,258 @@ void Mapper::small(const Source& out, Op fn, const Source& in, double scale, dou
   emit(c);
 }
 
-void Mapper::rows(const Step& s) {
-  Nest n;
-  int64_t row = 1;
-  for (size_t a = 0; a < s.axes.size(); ++a) {
-    n.extents.push_back(s.axes[a]);
-    n.tags.push_back(a < s.row_axis ? 'P' : 'R');
-    if (a >= s.row_axis) row *= s.axes[a];
+// Rows of one step. Operand 0: the result, 1: x, then scale and bias if there are, then the epilogue's. Axes: P of rows, R along them.
+class Mapper::Rows {
+ public:
+  Rows(Mapper& mapper, const Step& step);
+  bool place();
+  void run();
+
+ private:
+  // A tile's expression, grown term by term with the tensors behind its leaves, and numbers of its rows, each a column.
+  struct Tile {
+    Expression e;
+    std::vector<Source> leaves;
+    Source x;
+    int32_t numbers = -1;
+    int64_t count = 0, first = 0;  // rows, from this partition on
+    int32_t add(const Term& t);
+    int32_t leaf(Source from, DType dtype);
+    int32_t apply(Op fn, int32_t a, int32_t b);
+    int32_t continued(const Expression& tail, int32_t anchor, const std::function<int32_t(const Term&)>& operand);
+  };
+  void tile(const Box& box, const Place& yp, const std::vector<Place>& held);
+  Source column(const Tile& t, int64_t at, int64_t columns = 1) const { return m_.source(t.numbers, t.count, columns, at, t.first); }
+  Source spread(const Tile& t, int64_t at) const;
+  Source like_row(const Tile& t, DType dtype) const;
+  int32_t layer_norm(Tile& t);
+  int32_t rms_norm(Tile& t);
+  int32_t softmax(Tile& t);
+
+  Mapper& m_;
+  const Step& s_;
+  Nest n_;
+  int64_t row_ = 1;   // elements of one
+  size_t views_ = 0;  // operands before the epilogue's
+  int part_ = -1;     // axis on partitions
+  Expression tail_;
+};
+
+Mapper::Rows::Rows(Mapper& mapper, const Step& step) : m_(mapper), s_(step), tail_(mapper.expression(step)) {
+  for (size_t a = 0; a < s_.axes.size(); ++a) {
+    n_.extents.push_back(s_.axes[a]);
+    n_.tags.push_back(a < s_.row_axis ? 'P' : 'R');
+    if (a >= s_.row_axis) row_ *= s_.axes[a];
   }
-  n.operands.push_back(result(s));
-  for (const View& v : s.views)
-    if (v.value) n.operands.push_back(operand(v));
-  const size_t views = n.operands.size();
-  for (const View& v : s.epilogue_operands) n.operands.push_back(operand(v));
-  n.merge();
-  const int32_t out_item = n.operands[0].item;
-  const int64_t total = n.operands[0].total;
+  n_.operands.push_back(m_.result(s_));
+  for (const View& v : s_.views)
+    if (v.value) n_.operands.push_back(m_.operand(v));
+  views_ = n_.operands.size();
+  for (const View& v : s_.epilogue_operands) n_.operands.push_back(m_.operand(v));
+  n_.merge();
+}
+
+// Where x lies, all axes of rows as one, the longest. No part of a row may be on partitions.
+bool Mapper::Rows::place() {
+  const Operand &y = n_.operands[0], &x = n_.operands[1];
   std::vector<Placement> tries;
-  const Operand& in = n.operands[1];
-  for (const Held& h : item(in.item).local)
-    if (in.strides == n.operands[0].strides && in.total == total && in.offset == 0) tries.push_back(h.placement);
+  for (const Held& h : m_.item(x.item).local)
+    if (x.strides == y.strides && x.total == y.total && x.offset == 0) tries.push_back(h.placement);
   int64_t inner = 0, joined = 1;
-  for (size_t a = n.extents.size(); a-- > 0;)
-    if (n.tags[a] == 'P') {
-      const int64_t st = n.operands[0].strides[a];
+  for (size_t a = n_.extents.size(); a-- > 0;)
+    if (n_.tags[a] == 'P') {
+      const int64_t st = y.strides[a];
       if (inner == 0) inner = st;
-      if (st == inner * joined) joined *= n.extents[a];
+      if (st == inner * joined) joined *= n_.extents[a];
     }
   if (inner > 0) tries.push_back({inner, joined});
-  const size_t whole_axes = tries.size();
-  for (size_t a = 0; a < n.extents.size(); ++a)
-    if (n.tags[a] == 'P') tries.push_back({n.operands[0].strides[a], n.extents[a]});
-  std::sort(tries.begin() + static_cast<std::ptrdiff_t>(whole_axes), tries.end(), [](const Placement& a, const Placement& b) { return a.extent > b.extent; });
-  tries.push_back({total, 1});
-  int part = -1;
-  bool found = false;
+  const auto whole_axes = static_cast<std::ptrdiff_t>(tries.size());
+  for (size_t a = 0; a < n_.extents.size(); ++a)
+    if (n_.tags[a] == 'P') tries.push_back({y.strides[a], n_.extents[a]});
+  std::sort(tries.begin() + whole_axes, tries.end(), [](const Placement& a, const Placement& b) { return a.extent > b.extent; });
+  tries.push_back({y.total, 1});
   for (const Placement& p : tries) {
-    Nest trial = n;
+    Nest trial = n_;
     trial.operands[0].placement = p;
-    if (!fits(p, total) || p.replicated() || !follow(trial, 0, 1, part)) continue;
-    if (part >= 0 && trial.tags[static_cast<size_t>(part)] != 'P') continue;
+    if (!fits(p, y.total) || p.replicated() || !m_.follow(trial, 0, 1, part_)) continue;
+    if (part_ >= 0 && trial.tags[static_cast<size_t>(part_)] != 'P') continue;
     bool free_rows = true;
     for (size_t a = 0; a < trial.extents.size(); ++a)
       for (const Operand& o : trial.operands)
         if (trial.tags[a] == 'R' && o.digits[a].level == Level::part && o.digits[a].step != 0) free_rows = false;
     if (!free_rows) continue;
-    n = std::move(trial);
-    found = true;
-    break;
+    n_ = std::move(trial);
+    return true;
   }
-  if (!found) return host_step(s);
-  Target out = target(out_item, n.operands[0].placement);
-  Place shape = out.place;
-  if (out.image >= 0) {
-    const Window w = all_of(n.operands[0].placement, total);
-    shape.outers = w.outer1;
-    shape.inners = w.inner1;
-  }
-  const bool streamed = out.image >= 0 || place_bytes(n.operands[1].total, n.operands[1].placement, item(n.operands[1].item).dtype) > budget_ / 4;
-  const std::vector<int> ps = axes_of(n, 'P'), rs = axes_of(n, 'R');
+  return false;
+}
+
+void Mapper::Rows::run() {
+  const Operand &y = n_.operands[0], &x = n_.operands[1];
+  Target out = m_.target(y.item, y.placement);
+  const bool streamed = out.image >= 0 || m_.place_bytes(x.total, x.placement, m_.item(x.item).dtype) > m_.budget_ / 4;
   std::vector<Place> held;
   if (!streamed)
-    for (size_t k = 1; k < n.operands.size(); ++k) held.push_back(hold_operand(n.operands[k]));
-  const Expression tail = expression(s);
-  for (const Box& tile : row_boxes(n, 0, shape, n.all(), ps, part)) {
-    std::vector<Place> places = held;
-    if (streamed)
-      for (size_t k = 1; k < n.operands.size(); ++k) places.push_back(hold_operand(n.operands[k], &tile));
-    const Place yp = target_block(out, out_item, n.operands[0].placement, window(n.operands[0], tile));
-    const int64_t count = part < 0 ? 1 : tile.size[static_cast<size_t>(part)];
-    const Source to{pattern(n.operands[0], yp, tile, part, rs, pitch(yp), partitions_, 0, count), item(out_item).dtype, false, false};
-    const int64_t row0 = to.pattern.offset / pitch(yp), first = row0 % partitions_;
-    const auto leaf = [&](size_t k) { return leaf_source(n.operands[k], places[k - 1], tile, part, rs, row0, count); };
-    const Source x = leaf(1);
-    const int32_t numbers = scratch(DType::f32, first + count, 8);
-    const auto column = [&](int64_t at) { return source(numbers, count, 1, at, first); };
-    const auto spread = [&](int64_t at) {  // a column beside every element of the row
-      Source c = column(at);
-      c.column = true;
-      c.pattern.rank = 1;
-      for (int d = 1; d < x.pattern.rank; ++d) c.pattern.add(x.pattern.sizes[static_cast<size_t>(d)], 0);
-      return c;
-    };
-    const auto like_row = [&](DType t) {
-      Source c;
-      c.pattern.buffer = scratch(t, first + count, row);
-      c.pattern.offset = first * row;
-      c.pattern.add(count, row);
-      int64_t left = row;
-      for (int d = 1; d < x.pattern.rank; ++d) {
-        left /= x.pattern.sizes[static_cast<size_t>(d)];
-        c.pattern.add(x.pattern.sizes[static_cast<size_t>(d)], left);
-      }
-      c.dtype = t;
-      return c;
-    };
-    // terms: 0 x, 1 and 2 columns, then the function, then the epilogue
-    Expression e;
-    std::vector<Source> leaves;
-    const auto add_leaf = [&](Source from, DType t) {
-      Term term;
-      term.leaf = Term::operand;
-      term.index = static_cast<int32_t>(leaves.size());
-      term.dtype = t;
-      leaves.push_back(std::move(from));
-      e.terms.push_back(term);
-      return static_cast<int32_t>(e.terms.size()) - 1;
-    };
-    const auto apply = [&](Op fn, int32_t a, int32_t b) {
-      Term term;
-      term.fn = fn;
-      term.dtype = DType::f32;
-      term.a = a;
-      term.b = b;
-      e.terms.push_back(term);
-      return static_cast<int32_t>(e.terms.size()) - 1;
-    };
-    int32_t r = -1;
-    if (s.row_function == Step::layer_norm) {
-      Call c;
-      c.op = Opcode::stats;
-      c.work = WorkClass::stats;
-      c.out = source(numbers, count, 2, 0, first);
-      c.in[0] = x;
-      c.in[0].pattern = x.pattern;
-      emit_stats(c);
-      small(column(2), Op::rsqrt, column(1), 1, s.epsilon, nullptr, WorkClass::divide);
-      const Source rstd = column(2);
-      small(column(3), Op::negate, column(0), 1, 0, &rstd, WorkClass::arith);
-      r = apply(Op::add, apply(Op::multiply, add_leaf(x, x.dtype), add_leaf(spread(2), DType::f32)), add_leaf(spread(3), DType::f32));
-    } else if (s.row_function == Step::rms_norm) {
-      Call c;
-      c.op = Opcode::activate;
-      c.fn = Op::power;
-      c.work = WorkClass::transcendental;
-      c.immediate = 2;
-      c.in[0] = x;
-      c.out = like_row(DType::f32);
-      c.out2 = column(0);
-      emit(c);
-      small(column(2), Op::rsqrt, column(0), 1.0 / static_cast<double>(row), s.epsilon, nullptr, WorkClass::divide);
-      r = apply(Op::multiply, add_leaf(x, x.dtype), add_leaf(spread(2), DType::f32));
-    } else {
-      fold(column(0), x, 0, Op::maximum, false);
-      small(column(1), Op::load, column(0), -1, 0, nullptr, WorkClass::arith);
-      Call c;
-      c.op = Opcode::activate;
-      c.fn = Op::exponential;
-      c.work = WorkClass::transcendental;
-      c.in[0] = x;
-      c.in[1] = spread(1);
-      c.out = like_row(s.row_function == Step::softmax ? DType::f32 : activation_);
-      c.out2 = column(2);
-      emit(c);
-      if (s.row_function == Step::softmax) {
-        Call d;
-        d.op = Opcode::map;
-        d.fn = Op::divide;
-        d.work = WorkClass::divide;
-        d.immediate = 1;
-        d.in[1] = column(2);
-        d.out = column(3);
-        emit(d);
-        r = apply(Op::multiply, add_leaf(c.out, DType::f32), add_leaf(spread(3), DType::f32));
-      } else {
-        small(column(3), Op::log, column(2), 1, 0, nullptr, WorkClass::transcendental);
-        Call d;
-        d.op = Opcode::map;
-        d.fn = Op::subtract;
-        d.work = WorkClass::arith2;
-        d.in[0] = column(1);
-        d.in[1] = column(3);
-        d.out = column(4);
-        emit(d);
-        r = apply(Op::add, add_leaf(x, x.dtype), add_leaf(spread(4), DType::f32));
-      }
+    for (size_t k = 1; k < n_.operands.size(); ++k) held.push_back(m_.hold_operand(n_.operands[k]));
+  for (const Box& box : m_.row_boxes(n_, 0, m_.shape_of(out, y), n_.all(), m_.axes_of(n_, 'P'), part_)) {
+    if (streamed) {
+      held.clear();
+      for (size_t k = 1; k < n_.operands.size(); ++k) held.push_back(m_.hold_operand(n_.operands[k], &box));
     }
-    if (s.row_function == Step::layer_norm || s.row_function == Step::rms_norm) {
-      size_t k = 2;
-      if (s.views.size() > 1 && s.views[1].value) r = apply(Op::multiply, r, add_leaf(leaf(k), operand_type(n.operands[k]))), ++k;
-      if (s.views.size() > 2 && s.views[2].value) r = apply(Op::add, r, add_leaf(leaf(k), operand_type(n.operands[k]))), ++k;
-    }
-    // the epilogue continues from r
-    std::vector<int32_t> number(tail.terms.size(), -1);
-    for (size_t k = 0; k < tail.terms.size(); ++k) {
-      Term t = tail.terms[k];
-      if (t.leaf == Term::anchor) {
-        number[k] = r;
-        continue;
-      }
-      if (t.leaf == Term::operand) {
-        number[k] = add_leaf(leaf(views + static_cast<size_t>(t.index)), t.dtype);
-        continue;
-      }
-      for (int32_t* a : {&t.a, &t.b, &t.c})
-        if (*a >= 0) *a = number[static_cast<size_t>(*a)];
-      number[k] = static_cast<int32_t>(e.terms.size());
-      e.terms.push_back(t);
-    }
-    e.result = number[static_cast<size_t>(tail.result)];
-    evaluate(e, to, [&](const Term& t) { return leaves[static_cast<size_t>(t.index)]; }, nullptr);
-    target_done(out, out_item, n.operands[0].placement, yp);
-    done();
+    const Place yp = m_.target_block(out, y.item, y.placement, m_.window(y, box));
+    tile(box, yp, held);
+    m_.target_done(out, y.item, y.placement, yp);
+    m_.done();
   }
+}
+
+void Mapper::Rows::tile(const Box& box, const Place& yp, const std::vector<Place>& held) {
+  const std::vector<int> rs = m_.axes_of(n_, 'R');
+  const Operand& y = n_.operands[0];
+  Tile t;
+  t.count = part_ < 0 ? 1 : box.size[static_cast<size_t>(part_)];
+  const Source to{pattern(y, yp, box, part_, rs, m_.pitch(yp), m_.partitions_, 0, t.count), m_.item(y.item).dtype, false, false};
+  const int64_t row0 = to.pattern.offset / m_.pitch(yp);
+  t.first = row0 % m_.partitions_;
+  const auto operand = [&](size_t k) { return m_.leaf_source(n_.operands[k], held[k - 1], box, part_, rs, row0, t.count); };
+  t.x = operand(1);
+  t.numbers = m_.scratch(DType::f32, t.first + t.count, 8);
+  int32_t r = s_.row_function == Step::layer_norm ? layer_norm(t) : s_.row_function == Step::rms_norm ? rms_norm(t) : softmax(t);
+  if (s_.row_function == Step::layer_norm || s_.row_function == Step::rms_norm) {
+    size_t k = 2;
+    for (const auto& [view, fn] : {std::pair{size_t{1}, Op::multiply}, std::pair{size_t{2}, Op::add}})
+      if (s_.views.size() > view && s_.views[view].value) r = t.apply(fn, r, t.leaf(operand(k), m_.operand_type(n_.operands[k]))), ++k;
+  }
+  t.e.result = t.continued(tail_, r, [&](const Term& term) { return t.leaf(operand(views_ + static_cast<size_t>(term.index)), term.dtype); });
+  m_.evaluate(t.e, to, [&](const Term& term) { return t.leaves[static_cast<size_t>(term.index)]; }, nullptr);
+}
+
+int32_t Mapper::Rows::Tile::add(const Term& t) {
+  e.terms.push_back(t);
+  return static_cast<int32_t>(e.terms.size()) - 1;
+}
+
+int32_t Mapper::Rows::Tile::leaf(Source from, DType dtype) {
+  Term t;
+  t.leaf = Term::operand;
+  t.index = static_cast<int32_t>(leaves.size());
+  t.dtype = dtype;
+  leaves.push_back(std::move(from));
+  return add(t);
+}
+
+int32_t Mapper::Rows::Tile::apply(Op fn, int32_t a, int32_t b) {
+  Term t;
+  t.fn = fn;
+  t.dtype = DType::f32;
+  t.a = a;
+  t.b = b;
+  return add(t);
+}
+
+// The epilogue goes on from `anchor`.
+int32_t Mapper::Rows::Tile::continued(const Expression& tail, int32_t anchor, const std::function<int32_t(const Term&)>& operand) {
+  std::vector<int32_t> number(tail.terms.size(), anchor);
+  for (size_t k = 0; k < tail.terms.size(); ++k) {
+    Term t = tail.terms[k];
+    if (t.leaf == Term::anchor) continue;
+    if (t.leaf == Term::operand) {
+      number[k] = operand(t);
+      continue;
+    }
+    for (int32_t* a : {&t.a, &t.b, &t.c})
+      if (*a >= 0) *a = number[static_cast<size_t>(*a)];
+    number[k] = add(t);
+  }
+  return number[static_cast<size_t>(tail.result)];
+}
+
+// A number of each row beside all elements of the row.
+Source Mapper::Rows::spread(const Tile& t, int64_t at) const {
+  Source c = column(t, at);
+  c.column = true;
+  c.pattern.rank = 1;
+  for (int d = 1; d < t.x.pattern.rank; ++d) c.pattern.add(t.x.pattern.sizes[static_cast<size_t>(d)], 0);
+  return c;
+}
+
+Source Mapper::Rows::like_row(const Tile& t, DType dtype) const {
+  return m_.scratch_tile(dtype, t.count, {t.x.pattern.sizes.begin() + 1, t.x.pattern.sizes.begin() + t.x.pattern.rank}, t.first);
+}
+
+// (x - mean) * r as x * r + (-mean * r),  r = 1 / sqrt(variance + epsilon)
+int32_t Mapper::Rows::layer_norm(Tile& t) {
+  Call c;
+  c.op = Opcode::stats;
+  c.work = WorkClass::stats;
+  c.out = column(t, 0, 2);
+  c.in[0] = t.x;
+  m_.emit_stats(c);
+  m_.small(column(t, 2), Op::rsqrt, column(t, 1), 1, s_.epsilon, nullptr, WorkClass::divide);
+  const Source inverse = column(t, 2);
+  m_.small(column(t, 3), Op::negate, column(t, 0), 1, 0, &inverse, WorkClass::arith);
+  const int32_t x = t.leaf(t.x, t.x.dtype);
+  const int32_t scaled = t.apply(Op::multiply, x, t.leaf(spread(t, 2), DType::f32));
+  return t.apply(Op::add, scaled, t.leaf(spread(t, 3), DType::f32));
+}
+
+// x / sqrt(mean of x^2 + epsilon)
+int32_t Mapper::Rows::rms_norm(Tile& t) {
+  Call c;
+  c.op = Opcode::activate;
+  c.fn = Op::power;
+  c.work = WorkClass::transcendental;
+  c.immediate = 2;
+  c.in[0] = t.x;
+  c.out = like_row(t, DType::f32);
+  c.out2 = column(t, 0);
+  m_.emit(c);
+  m_.small(column(t, 2), Op::rsqrt, column(t, 0), 1.0 / static_cast<double>(row_), s_.epsilon, nullptr, WorkClass::divide);
+  const int32_t x = t.leaf(t.x, t.x.dtype);
+  return t.apply(Op::multiply, x, t.leaf(spread(t, 2), DType::f32));
+}
+
+// exp(x - m) / sum exp(x - m), or x - m - log sum exp(x - m),  m = max x
+int32_t Mapper::Rows::softmax(Tile& t) {
+  const bool log = s_.row_function == Step::log_softmax;
+  m_.fold(column(t, 0), t.x, 0, Op::maximum, false);
+  m_.small(column(t, 1), Op::load, column(t, 0), -1, 0, nullptr, WorkClass::arith);
+  Call c;
+  c.op = Opcode::activate;
+  c.fn = Op::exponential;
+  c.work = WorkClass::transcendental;
+  c.in[0] = t.x;
+  c.in[1] = spread(t, 1);
+  c.out = like_row(t, log ? m_.activation_ : DType::f32);
+  c.out2 = column(t, 2);
+  m_.emit(c);
+  Call d;
+  d.op = Opcode::map;
+  if (!log) {
+    d.fn = Op::divide;
+    d.work = WorkClass::divide;
+    d.immediate = 1;
+    d.in[1] = column(t, 2);
+    d.out = column(t, 3);
+    m_.emit(d);
+    const int32_t x = t.leaf(c.out, DType::f32);
+    return t.apply(Op::multiply, x, t.leaf(spread(t, 3), DType::f32));
+  }
+  m_.small(column(t, 3), Op::log, column(t, 2), 1, 0, nullptr, WorkClass::transcendental);
+  d.fn = Op::subtract;
+  d.work = WorkClass::arith2;
+  d.in[0] = column(t, 1);
+  d.in[1] = column(t, 3);
+  d.out = column(t, 4);
+  m_.emit(d);
+  const int32_t x = t.leaf(t.x, t.x.dtype);
+  return t.apply(Op::add, x, t.leaf(spread(t, 4), DType::f32));
+}
+
+void Mapper::rows(const Step& s) {
+  Rows r(*this, s);
+  if (!r.place()) return host_step(s);
+  r.run();
 }
 
 }  // namespace bascule::device::chip::neuron

@@ -24,10 +24,6 @@ Image weight_layout(Placement p, int64_t total, int64_t partitions) {
   return {columns * ceil_div(p.extent, partitions), columns, p.inner};
 }
 
-std::string key_of(int32_t item, Placement p, DType t) {
-  return std::to_string(item) + "/" + std::to_string(p.inner) + "/" + std::to_string(p.extent) + "/" + std::to_string(static_cast<int>(t));
-}
-
 }  // namespace
 
 int64_t Mapper::place_bytes(int64_t total, Placement p, DType dtype) const {
@@ -492,37 +488,66 @@ int32_t Mapper::in_main(int32_t item_index) {
   return dense;
 }
 
-int32_t Mapper::weight_image(int32_t item_index, Placement p, DType dtype) {
-  const std::string key = key_of(item_index, p, dtype);
-  if (const auto at = arranged_.find(key); at != arranged_.end()) return at->second;
+// A weight in an arrangement whose first `outer` dimensions number its pieces [rows, columns]: the buffer in main memory, or, resident, all pieces.
+int32_t Mapper::arranged(int32_t item_index, Arrangement a, size_t outer, DType dtype, int64_t rows, int64_t columns, std::vector<int32_t>& pieces) {
+  Program& program = emit_.program();
   const Item& it = item(item_index);
+  std::string key = std::to_string(item_index) + "/" + std::to_string(a.offset) + "/" + std::to_string(outer) + "/" + std::to_string(static_cast<int>(dtype));
+  for (size_t k = 0; k < a.dims.size(); ++k) key += "," + std::to_string(a.dims[k]) + "x" + std::to_string(a.strides[k]);
+  const auto describe = [&](int32_t id, Arrangement part) {
+    Buffer& b = program.buffers[static_cast<size_t>(id)];
+    b.use = Buffer::weight;
+    b.value = it.value;
+    b.arrangement = static_cast<int32_t>(program.arrangements.size());
+    program.arrangements.push_back(std::move(part));
+  };
+  if (!resident_) {
+    const auto [at, made] = arranged_.try_emplace(key, -1);
+    if (made) {
+      at->second = emit_.main(it.name, Buffer::weight, dtype, static_cast<int64_t>(pieces.size()) * rows * columns, it.value);
+      describe(at->second, std::move(a));
+    }
+    return at->second;
+  }
+  for (size_t p = 0; p < pieces.size(); ++p) {
+    const auto [at, made] = arranged_.try_emplace(key + "#" + std::to_string(p), -1);
+    if (made) {
+      at->second = take(it.name, dtype, rows, columns, false, true);
+      Arrangement part = a;
+      auto index = static_cast<int64_t>(p);
+      for (size_t k = outer; k-- > 0;) {
+        part.offset += index % a.dims[k] * a.strides[k];
+        part.dims[k] = 1;
+        index /= a.dims[k];
+      }
+      describe(at->second, std::move(part));
+    }
+    pieces[p] = at->second;
+  }
+  return -1;
+}
+
+int32_t Mapper::weight_image(int32_t item_index, Placement p, DType dtype) {
+  const int64_t total = item(item_index).total;
   Arrangement a;
-  int64_t rows = partitions_, columns = it.total;
-  if (p.replicated()) {
-    a.dims = {partitions_, it.total};
-    a.strides = {0, 1};
-    if (!resident_) a.dims = {it.total}, a.strides = {1}, rows = 1;
-  } else {
+  int64_t rows = partitions_, columns = total;
+  if (!p.replicated()) {
     rows = std::min(partitions_, p.extent);
-    const int64_t tiles = ceil_div(p.extent, partitions_), outers = it.total / (p.inner * p.extent);
+    const int64_t tiles = ceil_div(p.extent, partitions_), outers = total / (p.inner * p.extent);
     columns = tiles * outers * p.inner;
     a.dims = {rows, tiles, outers, p.inner};
     a.strides = {p.inner, partitions_ * p.inner, p.extent * p.inner, 1};
-  }
-  int32_t id = -1;
-  if (resident_) {
-    id = take(it.name, dtype, rows, columns, false, true);
+  } else if (resident_) {
+    a.dims = {partitions_, total};
+    a.strides = {0, 1};
   } else {
-    id = emit_.main(it.name, Buffer::weight, dtype, rows * columns, it.value);
+    a.dims = {total};
+    a.strides = {1};
+    rows = 1;
   }
-  Program& program = emit_.program();
-  Buffer& b = program.buffers[static_cast<size_t>(id)];
-  b.use = Buffer::weight;
-  b.value = it.value;
-  b.arrangement = static_cast<int32_t>(program.arrangements.size());
-  program.arrangements.push_back(std::move(a));
-  arranged_.emplace(key, id);
-  return id;
+  std::vector<int32_t> whole{-1};
+  const int32_t main = arranged(item_index, std::move(a), 0, dtype, rows, columns, whole);
+  return resident_ ? whole.front() : main;
 }
 
 void Mapper::load_weight(int32_t item_index, Placement p, DType dtype, const Place& at) {
@@ -558,6 +583,16 @@ Mapper::Target Mapper::target(int32_t item_index, Placement p) {
   it.images.push_back({p, {.buffer = t.image, .in_main = true}, it.dtype, now_});
   if (dense) it.main = t.image;
   return t;
+}
+
+Place Mapper::shape_of(const Target& t, const Operand& y) const {
+  Place shape = t.place;
+  if (t.image >= 0) {
+    const Window w = all_of(y.placement, y.total);
+    shape.outers = w.outer1;
+    shape.inners = w.inner1;
+  }
+  return shape;
 }
 
 Place Mapper::target_block(Target& t, int32_t item_index, Placement p, const Window& w) {

@@ -28,163 +28,199 @@ int Mapper::window_rows(const Step& s) const {
 }
 
 // Folds over windows: where a window lies inside, all of it at once; at the edges what is inside.
-void Mapper::window_step(const Step& s) {
-  if (s.initial != neutral(s.fold) || s.fold == loops::Op::load) return host_step(s);
-  const Operand oy = result(s), ox = operand(s.views[0]);
-  std::vector<int64_t> xe;
-  for (const WindowAxis& w : s.windows) {
-    if (w.base > 1) return host_step(s);
-    xe.push_back(w.in);
+class Mapper::Pool {
+ public:
+  Pool(Mapper& mapper, const Step& step) : m_(mapper), s_(step), expr_(mapper.expression(step)) {}
+  bool place();
+  void run();
+
+ private:
+  // Outputs of an axis with the same taps inside.
+  struct Span {
+    int64_t start = 0, count = 0, first_tap = 0, taps = 0;
+  };
+  Box input_of(const Box& outputs) const;
+  void block(const Box& outputs);
+  std::vector<Span> spans(size_t axis, const Box& outputs) const;
+  int64_t together(size_t k, int64_t most) const;
+  void axis(size_t k, Box& at, std::vector<Span>& taps);
+  void tile(const Box& at, const std::vector<Span>& taps);
+  Source input(const Box& at, const std::vector<Span>& taps) const;
+
+  Mapper& m_;
+  const Step& s_;
+  Expression expr_;
+  Nest y_, x_;
+  int part_ = -1;                     // axis on partitions
+  std::vector<int> windowed_, plain_;  // the others
+  DType type_ = DType::f32;
+  // of a block
+  Place xp_, yp_;
+  std::vector<Place> ep_;
+  std::vector<std::vector<Span>> spans_;  // of the windowed axes
+};
+
+bool Mapper::Pool::place() {
+  if (s_.initial != m_.neutral(s_.fold) || s_.fold == loops::Op::load) return false;
+  for (const WindowAxis& w : s_.windows) {
+    if (w.base > 1) return false;
+    x_.extents.push_back(w.in);
   }
-  const int part = window_rows(s);
-  if (part < 0) return host_step(s);
-  const auto p = static_cast<size_t>(part);
-  Nest y, x;
-  y.extents = s.axes;
-  y.tags.assign(s.axes.size(), 'S');
-  y.operands = {oy};
-  for (const View& v : s.epilogue_operands) y.operands.push_back(operand(v));
-  y.operands[0].placement = {std::max<int64_t>(oy.strides[p], 1), s.axes[p]};
-  x.extents = xe;
-  x.tags.assign(xe.size(), 'S');
-  x.operands = {ox};
-  x.operands[0].placement = {std::max<int64_t>(ox.strides[p], 1), xe[p]};
+  part_ = m_.window_rows(s_);
+  if (part_ < 0) return false;
+  const auto p = static_cast<size_t>(part_);
+  y_.extents = s_.axes;
+  y_.tags.assign(s_.axes.size(), 'S');
+  y_.operands = {m_.result(s_)};
+  for (const View& v : s_.epilogue_operands) y_.operands.push_back(m_.operand(v));
+  x_.tags = y_.tags;
+  x_.operands = {m_.operand(s_.views[0])};
+  Operand &oy = y_.operands[0], &ox = x_.operands[0];
+  oy.placement = {std::max<int64_t>(oy.strides[p], 1), s_.axes[p]};
+  ox.placement = {std::max<int64_t>(ox.strides[p], 1), x_.extents[p]};
   int found = -1;
-  if (!fits(y.operands[0].placement, oy.total) || !follow(y, 0, 1, found) || y.extents.size() != s.axes.size() || (found != part && s.axes[p] > 1)) return host_step(s);
-  if (!fits(x.operands[0].placement, ox.total) || !x.refine() || x.extents.size() != xe.size() || (x.part_axis(0) != part && xe[p] > 1)) return host_step(s);
-  const DType type = item(ox.item).dtype;
-  Target out = target(oy.item, y.operands[0].placement);
-  const bool streamed = out.image >= 0 || place_bytes(ox.total, x.operands[0].placement, type) > budget_ * 2 / 5;
-  choice(streamed ? "blocks of the first axis" : "whole");
-  // blocks: one step of the first axis, and lines of the first windowed one
-  std::vector<int> windowed, plain;
-  for (size_t a = 0; a < s.axes.size(); ++a) {
-    if (static_cast<int>(a) == part) continue;
-    (s.windows[a].plain() ? plain : windowed).push_back(static_cast<int>(a));
+  if (!fits(oy.placement, oy.total) || !m_.follow(y_, 0, 1, found) || y_.extents.size() != s_.axes.size() || (found != part_ && s_.axes[p] > 1)) return false;
+  if (!fits(ox.placement, ox.total) || !x_.refine() || x_.extents.size() != s_.axes.size() || (x_.part_axis(0) != part_ && x_.extents[p] > 1)) return false;
+  type_ = m_.item(ox.item).dtype;
+  for (size_t a = 0; a < s_.axes.size(); ++a)
+    if (static_cast<int>(a) != part_) (s_.windows[a].plain() ? plain_ : windowed_).push_back(static_cast<int>(a));
+  return true;
+}
+
+void Mapper::Pool::run() {
+  const Operand &oy = y_.operands[0], &ox = x_.operands[0];
+  Target out = m_.target(oy.item, oy.placement);
+  const bool streamed = out.image >= 0 || m_.place_bytes(ox.total, ox.placement, type_) > m_.budget_ * 2 / 5;
+  m_.choice(streamed ? "blocks of the first axis" : "whole");
+  std::vector<Box> blocks{y_.all()};
+  if (streamed) {  // one step of each plain axis, and lines of the first windowed one
+    constexpr int64_t kLines = 16;
+    std::vector<int> over = plain_;
+    if (!windowed_.empty()) over.push_back(windowed_[0]);
+    blocks = m_.boxes(y_.all(), over, kLines, [&](int a) { return s_.windows[static_cast<size_t>(a)].plain(); });
   }
-  std::vector<Box> blocks{y.all()};
-  if (streamed) {
-    std::vector<int> loops_over = plain;
-    if (!windowed.empty()) loops_over.push_back(windowed[0]);
-    int64_t lines = 16;
-    blocks = boxes(y, y.all(), loops_over, lines, [&](int a) { return s.windows[static_cast<size_t>(a)].plain(); });
-  }
-  const Expression expr = expression(s);
-  for (const Box& block : blocks) {
-    Place xp;
+  for (const Box& outputs : blocks) {
     if (streamed) {
-      Box xb = x.all();
-      for (size_t a = 0; a < s.axes.size(); ++a) {
-        const WindowAxis& w = s.windows[a];
-        const int64_t low = std::clamp<int64_t>(block.start[a] * w.stride - w.low, 0, w.in - 1);
-        const int64_t high = std::clamp<int64_t>((block.start[a] + block.size[a] - 1) * w.stride - w.low + (w.taps - 1) * w.dilation, 0, w.in - 1);
-        xb.start[a] = low;
-        xb.size[a] = high - low + 1;
-      }
-      const Window win = window(x.operands[0], xb);
-      xp = hold(ox.item, x.operands[0].placement, type, &win);
+      const Window w = m_.window(ox, input_of(outputs));
+      xp_ = m_.hold(ox.item, ox.placement, type_, &w);
     } else {
-      xp = hold(ox.item, x.operands[0].placement, type);
+      xp_ = m_.hold(ox.item, ox.placement, type_);
     }
-    const Place yp = target_block(out, oy.item, y.operands[0].placement, window(y.operands[0], block));
-    std::vector<Place> ep;
-    for (size_t e = 1; e < y.operands.size(); ++e) ep.push_back(hold_operand(y.operands[e], &block));
-    // outputs of an axis with the same taps inside: [start, count, first tap, taps]
-    std::vector<std::vector<std::array<int64_t, 4>>> spans(windowed.size());
-    for (size_t k = 0; k < windowed.size(); ++k) {
-      const auto a = static_cast<size_t>(windowed[k]);
-      const WindowAxis& w = s.windows[a];
-      for (int64_t o = block.start[a]; o < block.start[a] + block.size[a]; ++o) {
-        const int64_t start = o * w.stride - w.low;
-        const int64_t t0 = start >= 0 ? 0 : ceil_div(-start, w.dilation), t1 = std::min(w.taps - 1, floor_div(w.in - 1 - start, w.dilation));
-        if (!spans[k].empty() && spans[k].back()[2] == t0 && spans[k].back()[3] == t1 - t0 + 1) ++spans[k].back()[1];
-        else spans[k].push_back({o, 1, t0, t1 - t0 + 1});
-      }
-    }
-    for (const Box& rows_box : row_boxes(y, 0, yp, block, plain, part)) {
-      const int64_t rows = rows_box.size[p];
-      Box at = rows_box;
-      std::vector<int64_t> first_tap(windowed.size()), tap_count(windowed.size());
-      const std::function<void(size_t)> loop = [&](size_t k) {
-        if (k < windowed.size()) {
-          const auto a = static_cast<size_t>(windowed[k]);
-          // two axes with their taps fill an access: more are taken one output at a time; long ones in pieces
-          for (const auto& span : spans[k]) {
-            int64_t step = k + 2 < windowed.size() ? 1 : span[1];
-            if (k + 2 >= windowed.size()) {
-              int64_t each = 1;
-              for (size_t j = k; j < windowed.size(); ++j) each *= s.windows[static_cast<size_t>(windowed[j])].taps * (j > k ? s.axes[static_cast<size_t>(windowed[j])] : 1);
-              step = std::clamp<int64_t>(16384 / std::max<int64_t>(each, 1), 1, span[1]);
-            }
-            for (int64_t o = 0; o < span[1]; o += step) {
-              at.start[a] = span[0] + o;
-              at.size[a] = std::min(step, span[1] - o);
-              first_tap[k] = span[2];
-              tap_count[k] = span[3];
-              loop(k + 1);
-            }
-          }
-          at.start[a] = rows_box.start[a];
-          at.size[a] = rows_box.size[a];
-          return;
-        }
-        const Source to{pattern(y.operands[0], yp, at, part, windowed, pitch(yp), partitions_, 0, rows), emit_.buffer(yp.buffer).dtype, false, false};
-        const bool empty = std::any_of(tap_count.begin(), tap_count.end(), [](int64_t n) { return n <= 0; });
-        Box xb = x.all();
-        for (size_t a = 0; a < s.axes.size(); ++a) xb.start[a] = at.start[a], xb.size[a] = at.size[a];
-        Source in;
-        if (!empty) {
-          for (size_t j = 0; j < windowed.size(); ++j) {
-            const auto a = static_cast<size_t>(windowed[j]);
-            xb.start[a] = at.start[a] * s.windows[a].stride - s.windows[a].low + first_tap[j] * s.windows[a].dilation;
-            xb.size[a] = 1;
-          }
-          in.pattern = pattern(x.operands[0], xp, xb, part, {}, pitch(xp), partitions_, 0, rows);
-          in.dtype = type;
-          const auto stride_of = [&](int a) { return free_stride(x.operands[0].digits[static_cast<size_t>(a)], xp, partitions_); };
-          for (const int a : windowed) in.pattern.add(at.size[static_cast<size_t>(a)], at.size[static_cast<size_t>(a)] > 1 ? stride_of(a) * s.windows[static_cast<size_t>(a)].stride : 0);
-          for (size_t j = 0; j < windowed.size(); ++j) in.pattern.add(tap_count[j], tap_count[j] > 1 ? stride_of(windowed[j]) * s.windows[static_cast<size_t>(windowed[j])].dilation : 0);
-        }
-        Source sum = to;
-        if (!s.epilogue.empty() || empty) {
-          int64_t columns = 1;
-          for (const int a : windowed) columns *= at.size[static_cast<size_t>(a)];
-          const int64_t row0 = to.pattern.offset / pitch(yp) % partitions_;
-          sum.dtype = DType::f32;
-          sum.pattern = {};
-          sum.pattern.buffer = scratch(DType::f32, row0 + rows, columns);
-          sum.pattern.offset = row0 * columns;
-          sum.pattern.add(rows, columns);
-          for (const int a : windowed) {
-            columns /= at.size[static_cast<size_t>(a)];
-            sum.pattern.add(at.size[static_cast<size_t>(a)], columns);
-          }
-        }
-        if (empty) {
-          Call f;
-          f.op = Opcode::fill;
-          f.work = WorkClass::fill;
-          f.out = sum;
-          f.immediate = s.initial;
-          emit(f);
-        } else {
-          fold(sum, in, static_cast<int>(windowed.size()), s.fold, false);
-        }
-        if (sum.pattern.buffer != to.pattern.buffer) {
-          const int64_t row0 = to.pattern.offset / pitch(yp);
-          evaluate(expr, to,
-                   [&](const Term& t) {
-                     if (t.leaf == Term::anchor) return sum;
-                     return leaf_source(y.operands[static_cast<size_t>(t.index) + 1], ep[static_cast<size_t>(t.index)], at, part, windowed, row0, rows);
-                   },
-                   nullptr);
-        }
-      };
-      loop(0);
-    }
-    target_done(out, oy.item, y.operands[0].placement, yp);
-    done();
+    yp_ = m_.target_block(out, oy.item, oy.placement, m_.window(oy, outputs));
+    block(outputs);
+    m_.target_done(out, oy.item, oy.placement, yp_);
+    m_.done();
   }
+}
+
+// The part of the input that a box of outputs reads.
+Box Mapper::Pool::input_of(const Box& outputs) const {
+  Box b = x_.all();
+  for (size_t a = 0; a < s_.axes.size(); ++a) {
+    const WindowAxis& w = s_.windows[a];
+    const int64_t first = outputs.start[a] * w.stride - w.low, last = (outputs.start[a] + outputs.size[a] - 1) * w.stride - w.low + (w.taps - 1) * w.dilation;
+    b.start[a] = std::clamp<int64_t>(first, 0, w.in - 1);
+    b.size[a] = std::clamp<int64_t>(last, 0, w.in - 1) - b.start[a] + 1;
+  }
+  return b;
+}
+
+void Mapper::Pool::block(const Box& outputs) {
+  ep_.clear();
+  for (size_t e = 1; e < y_.operands.size(); ++e) ep_.push_back(m_.hold_operand(y_.operands[e], &outputs));
+  spans_.clear();
+  for (const int a : windowed_) spans_.push_back(spans(static_cast<size_t>(a), outputs));
+  for (const Box& rows : m_.row_boxes(y_, 0, yp_, outputs, plain_, part_)) {
+    Box at = rows;
+    std::vector<Span> taps(windowed_.size());
+    axis(0, at, taps);
+  }
+}
+
+std::vector<Mapper::Pool::Span> Mapper::Pool::spans(size_t axis, const Box& outputs) const {
+  const WindowAxis& w = s_.windows[axis];
+  std::vector<Span> out;
+  for (int64_t o = outputs.start[axis]; o < outputs.start[axis] + outputs.size[axis]; ++o) {
+    const int64_t start = o * w.stride - w.low;
+    const int64_t t0 = start >= 0 ? 0 : ceil_div(-start, w.dilation), t1 = std::min(w.taps - 1, floor_div(w.in - 1 - start, w.dilation));
+    if (!out.empty() && out.back().first_tap == t0 && out.back().taps == t1 - t0 + 1) ++out.back().count;
+    else out.push_back({o, 1, t0, t1 - t0 + 1});
+  }
+  return out;
+}
+
+// Outputs of windowed axis k at once: two axes with their taps fill an access, so others go one by one; long ones in pieces.
+int64_t Mapper::Pool::together(size_t k, int64_t most) const {
+  constexpr int64_t kElements = 16384;
+  if (k + 2 < windowed_.size()) return 1;
+  int64_t each = 1;
+  for (size_t j = k; j < windowed_.size(); ++j) {
+    const auto a = static_cast<size_t>(windowed_[j]);
+    each *= s_.windows[a].taps * (j > k ? s_.axes[a] : 1);
+  }
+  return std::clamp<int64_t>(kElements / std::max<int64_t>(each, 1), 1, most);
+}
+
+void Mapper::Pool::axis(size_t k, Box& at, std::vector<Span>& taps) {
+  if (k == windowed_.size()) return tile(at, taps);
+  const auto a = static_cast<size_t>(windowed_[k]);
+  for (const Span& span : spans_[k]) {
+    const int64_t step = together(k, span.count);
+    for (int64_t o = 0; o < span.count; o += step) {
+      at.start[a] = span.start + o;
+      at.size[a] = std::min(step, span.count - o);
+      taps[k] = span;
+      axis(k + 1, at, taps);
+    }
+  }
+}
+
+Source Mapper::Pool::input(const Box& at, const std::vector<Span>& taps) const {
+  const Operand& ox = x_.operands[0];
+  Box b = at;
+  for (size_t j = 0; j < windowed_.size(); ++j) {
+    const auto a = static_cast<size_t>(windowed_[j]);
+    b.start[a] = at.start[a] * s_.windows[a].stride - s_.windows[a].low + taps[j].first_tap * s_.windows[a].dilation;
+    b.size[a] = 1;
+  }
+  Source in;
+  in.pattern = pattern(ox, xp_, b, part_, {}, m_.pitch(xp_), m_.partitions_, 0, at.size[static_cast<size_t>(part_)]);
+  in.dtype = type_;
+  const auto add = [&](int axis, int64_t count, int64_t steps) {
+    in.pattern.add(count, count > 1 ? free_stride(ox.digits[static_cast<size_t>(axis)], xp_, m_.partitions_) * steps : 0);
+  };
+  for (const int a : windowed_) add(a, at.size[static_cast<size_t>(a)], s_.windows[static_cast<size_t>(a)].stride);
+  for (size_t j = 0; j < windowed_.size(); ++j) add(windowed_[j], taps[j].taps, s_.windows[static_cast<size_t>(windowed_[j])].dilation);
+  return in;
+}
+
+void Mapper::Pool::tile(const Box& at, const std::vector<Span>& taps) {
+  const int64_t rows = at.size[static_cast<size_t>(part_)];
+  const Source to{pattern(y_.operands[0], yp_, at, part_, windowed_, m_.pitch(yp_), m_.partitions_, 0, rows), m_.emit_.buffer(yp_.buffer).dtype, false, false};
+  const int64_t row0 = to.pattern.offset / m_.pitch(yp_);
+  const bool empty = std::any_of(taps.begin(), taps.end(), [](const Span& t) { return t.taps <= 0; });
+  const bool apart = !s_.epilogue.empty() || empty;
+  Source folded = to;
+  if (apart) {
+    std::vector<int64_t> sizes;
+    for (const int a : windowed_) sizes.push_back(at.size[static_cast<size_t>(a)]);
+    folded = m_.scratch_tile(DType::f32, rows, sizes, row0 % m_.partitions_);
+  }
+  if (empty) m_.fill(folded, s_.initial);
+  else m_.fold(folded, input(at, taps), static_cast<int>(windowed_.size()), s_.fold, false);
+  if (!apart) return;
+  const auto leaf = [&](const Term& t) {
+    if (t.leaf == Term::anchor) return folded;
+    const auto e = static_cast<size_t>(t.index);
+    return m_.leaf_source(y_.operands[e + 1], ep_[e], at, part_, windowed_, row0, rows);
+  };
+  m_.evaluate(expr_, to, leaf, nullptr);
+}
+
+void Mapper::window_step(const Step& s) {
+  Pool p(*this, s);
+  if (!p.place()) return host_step(s);
+  p.run();
 }
 
 }  // namespace bascule::device::chip::neuron

@@ -1,0 +1,37 @@
+// device/chip/map_neuron_product.h — a product on its way to instructions: laid out by map_neuron_products.cc, emitted by map_neuron_product_tiles.cc.
+#pragma once
+#include <vector>
+
+#include "device/chip/map_neuron.h"
+
+namespace bascule::device::chip::neuron {
+
+// Operand 0: x, 1: f (features: a weight if there is one), 2: the result, 3...: of the epilogue.
+struct Mapper::Product {
+  Nest nest;
+  bool weight = false;    // f is one
+  bool features = false;  // f is stationary
+  int k_axis = -1, out_axis = -1;
+  std::vector<int> bs, ms, ns, ks;  // axes by tag
+  Expression epilogue;
+  // A weight lies as [chunk of features][row][tile of K][feature], so that a chunk is one transfer of contiguous rows.
+  int64_t k_rows = 1, k_tiles = 1, chunk = 1, chunks = 1, chunk_columns = 1;
+  bool keep = false;  // all chunks stay while the product runs
+  int32_t weight_main = -1;
+  std::vector<int32_t> pieces;
+  // Blocks of rows or features, when an operand or the result is not whole in the scratchpad.
+  Target out;
+  std::vector<Box> blocks;
+  bool streamed = false, by_chunk = false;
+  // Features of the last block, which the next one may share.
+  Place kept;
+  std::vector<int32_t> kept_buffers;
+  Window kept_window;
+  // Of a block.
+  Place xp, fp, yp;
+  std::vector<Place> ep;
+  std::vector<Box> k_boxes;  // tiles of K, the same for every tile of the result
+  int64_t extent(int axis) const { return nest.extents[static_cast<size_t>(axis)]; }
+};
+
+}  // namespace bascule::device::chip::neuron
