@@ -70,7 +70,7 @@ Graph attention(bool causal) {
   return b.finish({b.op("attention", {q, k, v}, {{"scale", 0.25}, {"causal", causal}, {"causal_offset", Dims{16}}})}, {"y"});
 }
 
-Graph convolution(int64_t channels, int64_t groups) {
+Graph convolution(int64_t channels, int64_t groups, bool transposed = false) {
   Builder b("convolution");
   const Value x = b.input(f32({2, channels, 17, 15}), "x"), w = b.input(f32({24, channels / groups, 3, 3}), "w");
   Attrs a = nchw(groups);
@@ -78,6 +78,8 @@ Graph convolution(int64_t channels, int64_t groups) {
   a.set("padding_low", Dims{1, 1});
   a.set("padding_high", Dims{1, 0});
   a.set("rhs_dilation", Ints{1, 2});
+  a.set("lhs_dilation", Ints{1, transposed ? 2 : 1});
+  a.set("window_reversal", Ints{transposed, 1});
   const Value y = b.op("convolution", {x, w}, a);
   return b.finish({b.maximum(y, b.constant_like(0, DType::f32))}, {"y"});
 }
@@ -107,6 +109,47 @@ TEST(MapTile, convolutions_in_boxes_of_rows_are_right) {
     for (const bool overlap : {false, true}) EXPECT_LE(error_on(small_tpu(24 << 10, overlap), convolution(8, groups), kExact), 1e-5);
   EXPECT_LE(error_on(small_tpu(24 << 10, false), convolution(24, 24), kExact), 1e-5);  // depthwise, on the vector engine
   EXPECT_LE(error_on(find_chip("h100_sxm"), convolution(8, 1), kExact), 1e-5);
+}
+
+// A convolution of k x k on square pictures, with as much padding on each side.
+Graph picture_convolution(int64_t size, int64_t in, int64_t out, int64_t k, int64_t stride, int64_t padding) {
+  Builder b("picture");
+  const Value x = b.input(f32({1, in, size, size}), "x"), w = b.input(f32({out, in, k, k}), "w");
+  Attrs a = nchw(1);
+  a.set("window_strides", Ints{stride, stride});
+  a.set("padding_low", Dims{padding, padding});
+  a.set("padding_high", Dims{padding, padding});
+  return b.finish({b.op("convolution", {x, w}, a)}, {"y"});
+}
+
+TEST(MapTile, every_way_of_a_convolution_is_right) {
+  for (const bool transposed : {false, true})
+    for (const int64_t groups : {1, 2}) {
+      const Graph g = convolution(8, groups, transposed);
+      const Graph prepared = prepare(g);
+      const std::string name = map_tiles(find_chip("tpu_v5e"), prepared, make_steps(prepared), {}).steps[0].name;
+      for (const bool overlap : {false, true})
+        for (const std::string way : {"taps", "packed", "channels"})
+          for (const std::string parts : {"images=1 groups=1 channels=1 rows=1 rows outer", "images=2 groups=2 channels=3 rows=4 channels outer", "images=1 groups=1 channels=2 rows=9 rows outer"}) {
+            Program p;
+            EXPECT_LE(error_on(small_tpu(1 << 20, overlap), g, {.precision = DType::f32, .pinned = name + ": " + way + " " + parts}, &p), 1e-5) << way << " " << parts;
+            if (!transposed) {
+              EXPECT_EQ(p.steps[0].choice, way + " " + parts);
+            }
+          }
+    }
+}
+
+// Patches are one product and a stem packs its taps: no more than a few times what main memory and the arrays ask for.
+TEST(MapTile, few_channels_share_the_rows_of_the_array) {
+  for (const char* name : {"gaudi3", "tpu_v5e"})
+    for (const Graph& g : {picture_convolution(224, 3, 768, 16, 16, 0), picture_convolution(224, 3, 64, 7, 2, 3)}) {
+      const Chip& chip = find_chip(name);
+      const Graph prepared = prepare(g);
+      const Program p = map_tiles(chip, prepared, make_steps(prepared), {});
+      EXPECT_TRUE(p.steps[0].choice.starts_with("packed")) << p.steps[0].choice;
+      EXPECT_LT(simulate(chip, p).total_ns, 25e3) << name;
+    }
 }
 
 TEST(MapTile, many_cores_share_what_one_would_do) {

@@ -17,7 +17,7 @@ struct TileMapper::Attention {
   DType type;
   Place q, k, v, bias, allowed, result;
   std::vector<Place> operands;
-  double blocks = 1;  // direct: blocks of 128 queries of one core
+  double uneven = 1;  // direct: blocks of queries of the busiest core over those of the mean one; all boxes are one kernel
 
   Box over(const Box& rows, int64_t last) const {
     Box b = rows;
@@ -55,7 +55,7 @@ void TileMapper::attention_product(const Attention& a, const Box& rows, const Pl
   p.n.push_back({n, 0, y.strides[scores ? 3 : 4], out.strides[4]});
   p.k.push_back({k, x.strides[4], y.strides[scores ? 4 : 3], 0});
   const double heads = static_cast<double>(rows.size[0] * rows.size[1] * rows.size[2]), queries = static_cast<double>(rows.size[3]);
-  const double blocks = chip_.level == Level::roofline ? heads * queries / kBlock / cores_ : std::ceil(heads * std::ceil(queries / kBlock) / cores_);
+  const double blocks = heads * queries / kBlock / cores_ * a.uneven;
   const size_t begin = e_.program().code.size();
   product(p, staged_ ? padded_flops(heads, queries, static_cast<double>(n), static_cast<double>(k)) : blocks * 2 * kBlock * static_cast<double>(n) * static_cast<double>(k));
   auto& code = e_.program().code;
@@ -195,7 +195,8 @@ void TileMapper::map_attention(const Step& s) {
     e_.release(probabilities.buffer);
     return;
   }
-  double waves = 0;
+  const double all_heads = static_cast<double>(s.axes[0] * H), waves = std::ceil(all_heads * std::ceil(static_cast<double>(a.S) / kBlock) / cores_);
+  if (chip_.level != Level::roofline) a.uneven = waves / std::max(all_heads * static_cast<double>(a.S) / kBlock / cores_, 1e-9);
   for (const Box& box : parts) {
     const Box score_box = a.over(box, a.T);
     const Place q = fetch(a.q, a.over(box, a.D), a.type), k = fetch(a.k, a.keys(box, a.D), a.type), v = fetch(a.v, a.keys(box, a.E), a.type);
@@ -208,10 +209,9 @@ void TileMapper::map_attention(const Step& s) {
     finish(box, pr, v);
     drop(pr.buffer);
     drop_fetched();
-    waves += static_cast<double>(box.size[0] * box.size[1] * box.size[2]) * std::ceil(static_cast<double>(box.size[3]) / kBlock) / cores_;
   }
   e_.step().choice = choice;
-  end_kernel(main_bytes, static_cast<int64_t>(std::ceil(waves)));
+  end_kernel(main_bytes, static_cast<int64_t>(waves));
 }
 
 }  // namespace bascule::device::chip

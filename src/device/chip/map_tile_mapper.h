@@ -22,6 +22,12 @@ struct Box {
   int64_t elements() const;
 };
 Box whole_box(const Extents& extents);
+double product_of(const Extents& x);
+// The largest box of a group of axes split `parts` ways, outermost axes first; into how many it can be split (4096 at most).
+Extents split_size(const Extents& extents, int64_t parts);
+int64_t most_parts(const Extents& extents);
+// "m=128 n=512": the number after a key of a choice; -1: not there.
+int64_t number_of(const std::string& choice, const std::string& key);
 
 // Where the elements over some axes lie: element i at offset + sum_k i[k] * strides[k] of the buffer.
 struct Place {
@@ -81,6 +87,27 @@ class TileMapper {
   // The box of an operand where engines can read it: staged, a local copy of type `as` (its own if none); `fetched_` holds it until drop_fetched().
   Place fetch(const Place& from, const Box& box, std::optional<DType> as = std::nullopt);
   void drop_fetched();
+  // What fetch() gives for a box, kept while the box asked for stays the same.
+  struct Loaded {
+    Box box;
+    Place at;
+    std::vector<int32_t> held;
+  };
+  template <class Fetch>
+  Place load(Loaded& l, const Box& box, const Fetch& fetch_box) {
+    if (live(l.at) && l.box.begin == box.begin && l.box.size == box.size) return l.at;
+    unload(l);
+    const size_t before = fetched_.size();
+    l.at = fetch_box(box);
+    l.held.assign(fetched_.begin() + static_cast<std::ptrdiff_t>(before), fetched_.end());
+    fetched_.resize(before);
+    l.box = box;
+    return l.at;
+  }
+  void unload(Loaded& l);
+  int32_t load_queue();
+  int32_t relay_queue(double elements, DType t);           // moves within local memory: the DMA or an engine, whichever is done sooner
+  double relay_seconds(double elements, DType t) const;
   // Where to write a box of a result, and the copy that brings it home.
   Place result_box(const Place& home, const Box& box);
   void store(const Place& made, const Place& home, const Box& box);
@@ -97,6 +124,8 @@ class TileMapper {
   void fill(const Access& out, double value);
   // Runs items over a box; operands and anchors are readable there. The last item's result goes to `out`, values of `also` to their places.
   void evaluate(const std::vector<Item>& items, const std::vector<Place>& operands, const std::vector<Place>& anchors, const Box& box, const Place& out);
+  double vector_seconds(WorkClass c, Width w) const;  // an element's share, all cores at work; 0: no engine does it
+  double epilogue_seconds(const Step& s, double elements) const;
   std::vector<Item> epilogue_items(const Step& s) const;
   // The epilogue of `s` over a box of its axes, from `anchor` (readable) to `out`.
   void epilogue(const Step& s, const std::vector<Place>& operands, const Place& anchor, const Box& box, const Place& out);
@@ -107,12 +136,42 @@ class TileMapper {
   void map_window(const Step& s);
   void window_box(const Step& s, const Place& x, const Box& box, const Place& acc);
 
+  struct Kernel {  // tiles of a product on a machine under a cache
+    int64_t tile_m = 0, tile_n = 0, split_k = 1, waves = 1;
+    double flops = 0, cache_bytes = 0, extra_bytes = 0, ns = 0;
+  };
+
   // ---- products (map_tile_matrix.cc)
+  struct Contraction;
+  struct ContractionPlan;
   void product(Product p, double flops);
-  double padded_flops(double batch, double m, double n, double k) const;  // of the busiest core
+  void product_by_parts(const Product& p, double flops);
+  double padded_passes(double batch, double m, double n, double k_passes) const;  // FLOP of the busiest core; k in passes of the array's rows
+  double padded_flops(double batch, double m, double n, double k) const;
   int64_t epilogue_pieces(const Step& s, int64_t elements) const;
   void map_contraction(const Step& s);
+  Contraction contraction_of(const Step& s);
+  ContractionPlan plan_contraction(const Contraction& c, const std::string& pin) const;
+  void contraction_boxes(const Contraction& c, const ContractionPlan& plan, const Kernel& kernel);
+  void contraction_box(const Contraction& c, const Box& box, const std::vector<Box>& k_boxes, const Kernel& share, Loaded& left, Loaded& right);
+  Place load_operand(Loaded& l, const Place& from, Box box, DType type);
+
+  // ---- convolutions (map_tile_convolution.cc)
+  struct Convolution;
+  struct ConvolutionPlan;
   void map_convolution(const Step& s);
+  Convolution convolution_of(const Step& s);
+  void direct_convolution(const Convolution& c);
+  void staged_convolution(const Convolution& c);
+  void convolution_by_tap(const Convolution& c, const Box& box, const Place& from, const Place& kernels, const Place& acc, bool on_vector, double flops, double cache_bytes);
+  void convolution_tap_on_vector(const Convolution& c, const Box& box, const Place& x, const Place& w, const Place& out, const Extents& count, bool start);
+  void finish_convolution(const Convolution& c, const Box& box, const Place& acc);
+  double convolution_flops(const Convolution& c, double images, double groups, double channels, double pixels, bool packed) const;
+  double convolution_seconds(const Convolution& c, const ConvolutionPlan& plan) const;
+  ConvolutionPlan plan_convolution(const Convolution& c, const std::string& pin) const;
+  Place convolution_windows(const Convolution& c, const Box& box, bool packed);
+  Place among_zeros(const Convolution& c, const Box& box, const Box& need);
+  void convolution_product(const Convolution& c, const Box& box, const Place& windows, const Place& kernels, const Place& out, bool packed);
 
   // ---- attention (map_tile_attention.cc)
   struct Attention;
@@ -121,10 +180,6 @@ class TileMapper {
   void map_attention(const Step& s);
 
   // ---- costs of direct steps (map_tile_direct.cc)
-  struct Kernel {  // tiles of a product on a machine under a cache
-    int64_t tile_m = 0, tile_n = 0, split_k = 1, waves = 1;
-    double flops = 0, cache_bytes = 0, extra_bytes = 0, ns = 0;
-  };
   Kernel best_kernel(double batch, double m, double n, double k, double main_bytes, DType in, const std::string& pinned) const;
   double bytes_over(const Place& p, const Extents& extents) const;  // each element once
   void begin_kernel();

@@ -38,16 +38,19 @@ void TileMapper::copy_box(int32_t queue, const Place& from, const Place& to, con
   std::stable_sort(dims.begin(), dims.end(), [](const CopyDim& a, const CopyDim& b) { return std::abs(a.to) > std::abs(b.to); });
   merge(dims);
   if (dims.empty()) dims.push_back({1, 1, 1});
-  const auto emit = [&](auto& self, size_t first, int64_t f, int64_t t) -> void {
-    if (dims.size() - first > Access::kMostDims) {
-      for (int64_t i = 0; i < dims[first].size; ++i) self(self, first + 1, f + i * dims[first].from, t + i * dims[first].to);
+  const auto emit = [&](auto& self, const std::vector<CopyDim>& left, int64_t f, int64_t t) -> void {
+    if (left.size() > Access::kMostDims) {  // more than an access holds: one by one along the shortest
+      const auto shortest = std::min_element(left.begin(), left.end(), [](const CopyDim& a, const CopyDim& b) { return a.size < b.size; });
+      std::vector<CopyDim> rest(left.begin(), shortest);
+      rest.insert(rest.end(), shortest + 1, left.end());
+      for (int64_t i = 0; i < shortest->size; ++i) self(self, rest, f + i * shortest->from, t + i * shortest->to);
       return;
     }
     Extents sizes, in, out;
-    for (size_t d = first; d < dims.size(); ++d) {
-      sizes.push_back(dims[d].size);
-      in.push_back(dims[d].from);
-      out.push_back(dims[d].to);
+    for (const CopyDim& d : left) {
+      sizes.push_back(d.size);
+      in.push_back(d.from);
+      out.push_back(d.to);
     }
     Instruction i;
     i.op = Opcode::copy;
@@ -58,7 +61,7 @@ void TileMapper::copy_box(int32_t queue, const Place& from, const Place& to, con
     i.in[0] = Emitter::strided(from.buffer, f, sizes, in);
     e_.emit(i);
   };
-  emit(emit, 0, from_offset, to_offset);
+  emit(emit, dims, from_offset, to_offset);
 }
 
 // Row-major strides over a box, as if it began at 0 of every axis of the step; axes in the order of `by` (its strides, longest first); 0 where `by` is.
@@ -109,6 +112,26 @@ Place TileMapper::fetch(const Place& from, const Box& box, std::optional<DType> 
 void TileMapper::drop_fetched() {
   for (const int32_t id : fetched_) e_.release(id);
   fetched_.clear();
+}
+
+void TileMapper::unload(Loaded& l) {
+  for (const int32_t id : l.held) drop(id);
+  l.held.clear();
+  l.at = {};
+}
+
+int32_t TileMapper::load_queue() { return e_.dma(kLoads); }
+
+double TileMapper::relay_seconds(double elements, DType t) const {
+  const Dma& d = chip_.dma;
+  const double bytes = elements * info(t).storage_bits / 8.0, rate = d.bytes_per_s > 0 ? d.bytes_per_s * static_cast<double>(d.engines * cores_) : chip_.main().bytes_per_s * chip_.main().achieved;
+  const double dma = (d.start_ns + d.finish_ns) * 1e-9 + bytes / std::max(rate, 1.0), engine = elements * vector_seconds(WorkClass::copy, info(t).storage_bits <= 16 ? Width::bits16 : Width::wide);
+  return engine > 0 ? std::min(dma, engine) : dma;
+}
+
+int32_t TileMapper::relay_queue(double elements, DType t) {
+  const double engine = elements * vector_seconds(WorkClass::copy, info(t).storage_bits <= 16 ? Width::bits16 : Width::wide);
+  return engine > 0 && engine <= relay_seconds(elements, t) ? e_.engine(chip_.engines[static_cast<size_t>(engine_for(WorkClass::copy))].name) : load_queue();
 }
 
 Place TileMapper::result_box(const Place& home, const Box& box) {

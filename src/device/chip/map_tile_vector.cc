@@ -239,6 +239,22 @@ void TileMapper::evaluate(const std::vector<Item>& items, const std::vector<Plac
   }
 }
 
+double TileMapper::vector_seconds(WorkClass c, Width w) const {
+  const auto [engine, work] = engines_[static_cast<size_t>(c)];
+  if (engine < 0) return 0;
+  const Engine& x = chip_.engines[static_cast<size_t>(engine)];
+  const auto rate = x.rate(work, false, w);
+  return rate ? rate->cycles_per_element / static_cast<double>(x.lanes * cores_) / x.clock_hz : 0;
+}
+
+// Without an epilogue: the sums' way from the accumulators.
+double TileMapper::epilogue_seconds(const Step& s, double elements) const {
+  if (s.epilogue.empty()) return elements * vector_seconds(WorkClass::copy, Width::wide);
+  double seconds = 0;
+  for (const Epilogue& e : s.epilogue) seconds += elements * vector_seconds(work_class(e.fn, 2), Width::wide);
+  return seconds;
+}
+
 std::vector<Item> TileMapper::epilogue_items(const Step& s) const {
   std::vector<Item> items;
   for (const Epilogue& e : s.epilogue) {
@@ -437,12 +453,16 @@ void TileMapper::softmax_rows(const Place& x, const Place& y, const Box& box, si
   for (size_t a = 0; a < box.size.size(); ++a) (a < row_axis ? outer : inner) *= box.size[a];
   const int32_t t = temp(DType::f32, outer * inner), top = temp(DType::f32, outer), sum = temp(DType::f32, outer);
   const Place line = dense(t, box);
-  const Access all = Emitter::strided(t, 0, {outer, inner}, {inner, 1}), tops = Emitter::strided(top, 0, {outer}, {1}), sums = Emitter::strided(sum, 0, {outer}, {1});
+  const Access all = Emitter::strided(t, 0, {outer, inner}, {inner, 1});
+  const Access tops = Emitter::strided(top, 0, {outer}, {1}), sums = Emitter::strided(sum, 0, {outer}, {1});
   const Access tops_over = Emitter::strided(top, 0, {outer, inner}, {1, 0});
-  evaluate({{Op::load, DType::f32, {{Item::Ref::anchor, 0, 0}, {}, {}}}}, {}, {x}, box, line);
-  vector(Opcode::reduce, Op::maximum, WorkClass::reduce, tops, all);
+  const bool ready = e_.buffer(x.buffer).dtype == DType::f32 && x.strides == line.strides;  // rows in f32 one after the other: read as they lie
+  Access rows = all;
+  if (ready) rows = Emitter::strided(x.buffer, access(x, box).offset, {outer, inner}, {inner, 1});
+  else evaluate({{Op::load, DType::f32, {{Item::Ref::anchor, 0, 0}, {}, {}}}}, {}, {x}, box, line);
+  vector(Opcode::reduce, Op::maximum, WorkClass::reduce, tops, rows);
   vector(Opcode::map, Op::maximum, WorkClass::arith, tops, tops, {}, {}, -1e38);  // a row of -inf: exp gives 0, not NaN
-  vector(Opcode::map, Op::subtract, WorkClass::arith2, all, all, tops_over);
+  vector(Opcode::map, Op::subtract, WorkClass::arith2, all, rows, tops_over);
   const int32_t e = log ? temp(DType::f32, outer * inner) : t;
   const Access exps = Emitter::strided(e, 0, {outer, inner}, {inner, 1});
   vector(Opcode::map, Op::exponential, WorkClass::transcendental, exps, all);
