@@ -102,6 +102,7 @@ void add_run(CLI::App& app, Action& action) {
   CLI::App* verb = app.add_subcommand("run", "Runs a model once; prints, writes or compares its outputs");
   auto o = std::make_shared<Options>();
   add_session(*verb, o->session);
+  add_ranks(*verb, o->session);
   add_inputs(*verb, o->inputs);
   verb->add_option("--output", o->output, "Write the outputs to y.npz (or the only one to y.npy)")->type_name("FILE");
   verb->add_option("--expected", o->expected,

@@ -7,8 +7,24 @@
 
 namespace bascule::cli {
 
+namespace {
+
+// The device's name, with how a modelled chip is to run a request: "chip:trainium1@cores=2".
+std::string placed(const SessionOptions& o) {
+  std::string how;
+  const auto add = [&](const char* key, const std::string& value) { how += (how.empty() ? "@" : ",") + std::string(key) + "=" + value; };
+  if (o.cores) add("cores", std::to_string(o.cores));
+  if (o.chips) add("chips", std::to_string(o.chips));
+  if (!o.split.empty()) add("split", o.split);
+  if (!how.empty() && !o.device.starts_with("chip:"))
+    fail_usage("--cores, --chips, --split", "a modelled chip, --device chip:NAME", "--device " + escaped(o.device), "Use --threads, or leave them out");
+  return o.device + how;
+}
+
+}  // namespace
+
 runtime::Options SessionOptions::options() const {
-  return {.device = device, .threads = threads, .precision = precision, .memory_limit_bytes = limits.memory_bytes(), .time_limit_s = limits.time_s()};
+  return {.device = placed(*this), .threads = threads, .precision = precision, .memory_limit_bytes = limits.memory_bytes(), .time_limit_s = limits.time_s()};
 }
 
 void add_precision(CLI::App& verb, std::string& precision) {
@@ -25,6 +41,14 @@ void add_session(CLI::App& verb, SessionOptions& o) {
       ->type_name("N");
   add_precision(verb, o.precision);
   add_limits(verb, o.limits);
+}
+
+void add_ranks(CLI::App& verb, SessionOptions& o) {
+  verb.add_option("--cores", o.cores, "Modelled chips: cores of each chip for the request (default: the vendor's)")->check(CLI::Range(1, 1 << 20))->type_name("N");
+  verb.add_option("--chips", o.chips, "Modelled chips: chips for the request (default: one)")->check(CLI::Range(1, 1 << 20))->type_name("N");
+  verb.add_option("--split", o.split, "Modelled chips: what ranks share out, batch or tensor (default: the faster by the timing model)")
+      ->check(CLI::IsMember({"batch", "tensor"}))
+      ->type_name("WHAT");
 }
 
 void note_fallbacks(const runtime::Session& session) {

@@ -11,13 +11,19 @@ void add_weigh(CLI::App& verb, WeighOptions& o) {
   verb.add_option("--batch", o.batch, "Modelled chips: size of the leading dimension that the inputs share")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30))
       ->type_name("N");
-  verb.add_option("--cores", o.cores, "Modelled chips: cores of one request (default: the vendor's)")->check(CLI::Range(1, 1 << 20))->type_name("N");
+  verb.add_option("--cores", o.cores, "Modelled chips: cores of each chip for one request (default: the vendor's)")->check(CLI::Range(1, 1 << 20))->type_name("N");
+  verb.add_option("--chips", o.chips, "Modelled chips: chips of one request (default: one; compare takes more where it does not fit)")->check(CLI::Range(1, 1 << 20))->type_name("N");
+  verb.add_option("--split", o.split, "Modelled chips: what ranks share out, batch or tensor (default: the faster by the timing model)")
+      ->check(CLI::IsMember({"batch", "tensor"}))
+      ->type_name("WHAT");
   verb.add_option("--pin", o.pin, "Modelled chips: a file of choices to keep, one \"step: choice\" a line, as compile prints them")->type_name("FILE");
 }
 
 void refuse_weigh(const WeighOptions& o, const std::string& device) {
   if (!o.pin.empty()) fail_usage("--pin", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Leave it out");
   if (o.cores) fail_usage("--cores", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Use --threads");
+  if (o.chips) fail_usage("--chips", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Leave it out");
+  if (!o.split.empty()) fail_usage("--split", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Leave it out");
   if (o.batch) fail_usage("--batch", "a modelled chip, --device chip:NAME", "--device " + escaped(device), "Use --shape");
 }
 
@@ -39,6 +45,8 @@ inspect::Placement placement_of(const std::string& chip, const std::string& prec
   p.chip = chip;
   if (!precision.empty()) p.precision = dtype_from_name(precision);
   p.cores = o.cores;
+  p.chips = std::max<int64_t>(o.chips, 1);
+  p.split = o.split;
   constexpr int64_t kMostPins = 1 << 20;
   if (!o.pin.empty()) p.pinned = read_file(o.pin, kMostPins);
   return p;

@@ -11,10 +11,12 @@ namespace bascule::cli {
 struct WeighOptions {
   int64_t batch = 0;  // 0: not given
   int64_t cores = 0;  // 0: the vendor's default for one request
+  int64_t chips = 0;  // 0: one
+  std::string split;  // "batch", "tensor", "": the faster
   std::string pin;    // file of pinned choices, "": none
 };
 void add_weigh(CLI::App& verb, WeighOptions& options);
-// UsageError: --cores or --batch for a device that is not modelled.
+// UsageError: any of them for a device that is not modelled.
 void refuse_weigh(const WeighOptions& options, const std::string& device);
 
 inspect::Sizes sizes_of(const inspect::ChipModel& model, const InputOptions& inputs, const WeighOptions& options);

@@ -68,14 +68,14 @@ std::vector<StepPoint> roofline(const Modelled& m) {
   for (size_t i = 0; i < out.size(); ++i) {
     out[i].step = static_cast<int32_t>(i);
     out[i].ns = i < m.timing->step_ns.size() ? m.timing->step_ns[i] : 0;
-    out[i].flops = p.steps[i].work.flops();
+    out[i].flops = p.steps[i].work.flops() * static_cast<double>(p.ranks);
   }
   const device::chip::CostModel cost(*m.chip, p, 0);
   for (const auto& instruction : p.code)
     if (instruction.step >= 0 && static_cast<size_t>(instruction.step) < out.size())
-      out[static_cast<size_t>(instruction.step)].bytes += cost(instruction).main_bytes;
+      out[static_cast<size_t>(instruction.step)].bytes += cost(instruction).main_bytes * static_cast<double>(p.ranks);
   const auto& main = m.chip->main();
-  const double peak = m.chip->matrix.peak_flop_per_s(p.precision) * static_cast<double>(p.cores),
+  const double peak = m.chip->matrix.peak_flop_per_s(p.precision) * static_cast<double>(p.cores * p.chips),
                bytes_per_s = main.bytes_per_s * main.achieved * static_cast<double>(p.chips);
   for (StepPoint& s : out) {
     s.roof_flop_per_s = s.bytes > 0 ? std::min(peak, s.flops / s.bytes * bytes_per_s) : peak;

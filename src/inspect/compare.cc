@@ -29,7 +29,7 @@ Offer base_offer(const Modelled& m) {
   o.level = level_name(m.chip->level);
   o.precision = info(p.precision).name;
   o.chips = p.chips;
-  o.cores_used = p.cores;
+  o.cores_used = p.cores * p.chips;
   o.batch = m.batch;
   o.latency_ms = m.timing->latency_ns() * 1e-6;
   o.fits = m.fits;

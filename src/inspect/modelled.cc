@@ -46,7 +46,7 @@ std::string key_of(const Sizes& s) {
 
 std::string key_of(const Placement& p) {
   return p.chip + ' ' + (p.precision ? std::string(info(*p.precision).name) : "default") + ' ' + std::to_string(p.cores) + ' ' +
-         std::to_string(p.chips) + ' ' + p.pinned;
+         std::to_string(p.chips) + ' ' + p.split + ' ' + p.pinned;
 }
 
 Bindings bindings_of(const std::vector<runtime::Port>& inputs, const Sizes& sizes) {
@@ -160,7 +160,7 @@ std::vector<EngineUse> engine_uses(const Program& p, const Timing& t) {
 double matrix_flops(const Program& p) {
   double flops = 0;
   for (const auto& s : p.steps) flops += 2 * s.work.multiply_adds;
-  return flops;
+  return flops * static_cast<double>(p.ranks);
 }
 
 // The cores that share one stack of main memory share its bandwidth, so no stream is faster than its bytes times the streams beside it.
@@ -168,16 +168,16 @@ void overlap(Modelled& m) {
   const Program& p = *m.program;
   const Timing& t = *m.timing;
   const auto& main = m.chip->main();
-  m.memory_bytes = static_cast<double>(p.main_bytes);
+  m.memory_bytes = static_cast<double>(p.main_bytes * p.ranks);
   m.capacity_bytes = static_cast<double>(main.bytes * p.chips);
   m.fits = m.memory_bytes <= m.capacity_bytes;
-  const int64_t cores = m.chip->cores * p.chips;
+  const int64_t cores = m.chip->cores;
   m.streams = std::max<int64_t>(1, cores / std::max<int64_t>(1, p.cores));
   if (m.fits && m.memory_bytes > 0) m.streams = std::clamp<int64_t>(static_cast<int64_t>(m.capacity_bytes / m.memory_bytes), 1, m.streams);
   const int64_t sharing = main.shared_by_cores > 0 ? std::min(main.shared_by_cores, cores) : cores;
   const double beside = std::max(1.0, static_cast<double>(m.streams) * static_cast<double>(sharing) / static_cast<double>(cores));
   m.service_ns = std::max({t.total_ns, t.main_busy_ns * beside, t.copy_ns, 1e-3});
-  const double peak = m.chip->matrix.peak_flop_per_s(p.precision) * static_cast<double>(p.cores);
+  const double peak = m.chip->matrix.peak_flop_per_s(p.precision) * static_cast<double>(p.cores * p.chips);
   m.utilisation = peak > 0 ? matrix_flops(p) / (m.service_ns * 1e-9) / peak : 0;
 }
 
@@ -280,17 +280,15 @@ Modelled ChipModel::weigh(const Sizes& sizes, const Placement& placement) const 
   options.precision = placement.precision;
   options.cores = placement.cores;
   options.chips = placement.chips;
+  options.split = placement.split;
   options.pinned = placement.pinned;
   Modelled m;
   m.chip = &chip;
-  m.graph = bound->graph;
   m.symbols = bound->symbols;
   m.batch = std::max<int64_t>(1, bound->batch);
-  m.program = std::make_shared<const Program>(device::chip::map(chip, *bound->graph, options));
-  if ((options.cores > 0 && m.program->cores != options.cores) || m.program->chips != options.chips)
-    fail_unsupported("chip:" + chip.name,
-                     std::to_string(std::max<int64_t>(1, options.cores)) + " cores of " + std::to_string(options.chips) + " chips for one request",
-                     "a program for " + std::to_string(m.program->cores) + " of " + std::to_string(m.program->chips), "Leave --cores out");
+  device::chip::Mapped mapped = device::chip::map_ranks(chip, bound->graph, options);
+  m.graph = std::move(mapped.graph);
+  m.program = std::make_shared<const Program>(std::move(mapped.program));
   m.timing = std::make_shared<const Timing>(device::chip::simulate(chip, *m.program));
   m.engines = engine_uses(*m.program, *m.timing);
   overlap(m);

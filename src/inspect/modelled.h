@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "device/chip/map.h"
+#include "device/chip/map_ranks.h"
 #include "device/chip/timing.h"
 #include "runtime/session.h"
 
@@ -37,8 +37,8 @@ struct Placement {
   std::string chip;
   std::optional<DType> precision;  // of matrix inputs; none: the vendor compiler's default
   int64_t cores = 0;               // of one request; 0: the vendor's default
-  int64_t chips = 1;               // tensor parallel
-  std::string pinned;              // see MapOptions
+  int64_t chips = 1;               // that one request runs on
+  std::string split, pinned;       // see MapOptions
 };
 
 // One engine or kind of queue, over all cores that take part.
@@ -51,13 +51,13 @@ struct EngineUse {
 
 struct Modelled {
   const device::chip::Chip* chip = nullptr;
-  std::shared_ptr<const Graph> graph;  // as mapped
+  std::shared_ptr<const Graph> graph;  // as mapped; of one rank
   std::shared_ptr<const device::chip::Program> program;
   std::shared_ptr<const device::chip::Timing> timing;
   Bindings symbols;
   int64_t batch = 1;  // inferences of one request
   // One request alone: timing->latency_ns(). Requests that overlap: host work and copies hidden behind the chip's, every core of one chip busy.
-  int64_t streams = 1;    // requests side by side on a chip (on `program->chips` of them, if the model spans several)
+  int64_t streams = 1;    // requests side by side, each on program->cores of a chip's cores (of each of program->chips chips, if it spans several)
   double service_ns = 0;  // time between two answers of one stream
   double throughput_per_s() const { return 1e9 * static_cast<double>(batch * streams) / service_ns; }
   double memory_bytes = 0, capacity_bytes = 0;  // of one stream; of the chips it spans

@@ -77,7 +77,7 @@ std::vector<int64_t> memory_over_time(const Modelled& m, const std::vector<Buffe
 std::string program_report(const Modelled& m) {
   const Program& p = *m.program;
   const auto& t = *m.timing;
-  std::string out = fmt::format("// {} on chip:{}, {} of {} cores, {} chips, {}\n", escaped(p.model), p.chip, p.cores, m.chip->cores * p.chips,
+  std::string out = fmt::format("// {} on chip:{}, {} of {} cores, {} chips, {}\n", escaped(p.model), p.chip, p.cores, m.chip->cores,
                                 p.chips, info(p.precision).name);
   out += fmt::format("// modelled latency {:.3f} ms: chip {:.3f}, host {:.3f}, copies {:.3f}; limiter {}\n", t.latency_ns() * 1e-6, t.total_ns * 1e-6,
                      t.request_ns * 1e-6, t.copy_ns * 1e-6, t.limiter);

@@ -59,6 +59,7 @@ class Executor {
       case Step::host: return host(s);
       case Step::region: return region(s);
       case Step::move: return move(s);
+      case Step::collective: return require(false, "a collective wants ranks");
       default: break;
     }
     Tensor anchor(DType::f64, s.axes);  // over the axes, dense

@@ -91,7 +91,7 @@ class Checker {
       if (b.memory != Role::main && (b.core < 0 || b.core >= std::max<int64_t>(p_.cores, 1)))
         line(at, "a core from 0 to " + std::to_string(p_.cores - 1), "core " + std::to_string(b.core));
       if (parts && b.rows > m->partitions) line(at, "at most " + std::to_string(m->partitions) + " partitions of " + m->name, std::to_string(b.rows));
-      const int64_t capacity = parts ? m->bytes / m->partitions : m->bytes * (b.memory == Role::main ? std::max<int64_t>(p_.chips, 1) : 1);
+      const int64_t capacity = parts ? m->bytes / m->partitions : b.memory == Role::main ? main_capacity(chip_, p_) : m->bytes;
       const int64_t bytes = place_bytes(b);
       if (b.spread < 1 || (b.spread > 1 && b.memory == Role::main)) line(at, "to be spread over at least one core", std::to_string(b.spread));
       if (b.address > capacity || bytes > capacity - b.address)
@@ -298,8 +298,10 @@ class Checker {
       case Opcode::stats: return out.elements() == 2 * x.rows() ? true : refuse("mean and variance of " + std::to_string(x.rows()) + " rows", sizes(out));
       case Opcode::iota: return i.kept >= 0 && i.kept < out.rank ? true : refuse("a dimension of " + sizes(out), std::to_string(i.kept));
       case Opcode::collective:
-        if (i.fn == loops::Op::load) return same(out, x, "a result");
-        return out.elements() == x.free() ? true : refuse("a result of " + std::to_string(x.free()) + " elements", sizes(out));
+        if (i.fn != loops::Op::load || p_.ranks == 1) return same(out, x, "a result");
+        if (x.rank != 2 || out.rank != 3 || out.sizes[0] != x.sizes[0] || out.sizes[1] != p_.ranks || out.sizes[2] != x.sizes[1])
+          return refuse("parts [i, j] joined as [i, " + std::to_string(p_.ranks) + ", j]", sizes(out) + " from " + sizes(x));
+        return true;
       case Opcode::fill:
       case Opcode::host: return true;
     }

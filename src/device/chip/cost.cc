@@ -43,12 +43,16 @@ CostModel::CostModel(const Chip& chip, const Program& program, double schedule_f
       main_bytes_per_s_ = m.bytes_per_s * m.achieved;
       main_latency_ns_ = m.latency_ns;
       if (chip.level != Level::instruction) {  // one server: the stacks of the cores in use, of all chips
-        const int64_t chips = std::max<int64_t>(program.chips, 1), cores = std::max<int64_t>(program.cores / chips, 1);
+        const int64_t chips = program.ranks > 1 ? 1 : std::max<int64_t>(program.chips, 1), cores = std::max<int64_t>(program.cores, 1);
         const int64_t shared = m.shared_by_cores > 0 ? m.shared_by_cores : chip.cores;
         main_bytes_per_s_ *= static_cast<double>(chips) * std::min(1.0, static_cast<double>((cores + shared - 1) / shared * shared) / static_cast<double>(chip.cores));
       } else if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
         cores_of_stack_ = m.shared_by_cores;
         main_bytes_per_s_ *= static_cast<double>(m.shared_by_cores) / static_cast<double>(chip.cores);
+      }
+      if (program.ranks > 1) {  // the ranks beside this one on its stack ask for as much, at the same times
+        const int64_t of_stack = cores_of_stack_ > 0 ? cores_of_stack_ : chip.cores;
+        main_bytes_per_s_ /= static_cast<double>(std::clamp<int64_t>(of_stack / program.cores_of_rank(), 1, program.ranks_of_chip()));
       }
     }
   }
@@ -209,27 +213,31 @@ Cost CostModel::dma(const Instruction& i) const {
   return c;
 }
 
+// Two levels where ranks lie on several chips: all_reduce = reduce-scatter among the ranks of a chip, all_reduce between the chips of what each rank then
+// holds, all_gather in the chip; all_gather alone likewise from outside in. Of V bytes (the whole result) a rank moves V (c - 1) / c within its chip, and
+// a chip V (k - 1) / k over its links, in each turn.
 Cost CostModel::collective(const Instruction& i) const {
-  const bool between_chips = program_.chips > 1;
-  const int64_t n = between_chips ? program_.chips : program_.cores;
-  Cost c;
-  if (n <= 1) return c;
-  const double part = i.in[0] ? bytes(i.in[0]) : 0, all = bytes(i.out);
-  const bool gather = i.fn == loops::Op::load;                   // all_gather: each sends its part round
-  const double turns = gather ? 1 : 2;                           // all_reduce: reduce-scatter, then all-gather
-  const double sent = turns * std::max(part, all) * static_cast<double>(n - 1) / static_cast<double>(n);
-  if (between_chips) {
+  const auto c = static_cast<double>(program_.ranks_of_chip()), k = static_cast<double>(std::max<int64_t>(program_.chips, 1));
+  Cost cost;
+  if (program_.ranks <= 1 && program_.chips <= 1) return cost;
+  const bool gather = i.fn == loops::Op::load;
+  const double turns = gather ? 1 : 2, whole = bytes(i.out);
+  if (c > 1) {  // by the core's DMA engines, through the memories of the ranks
+    const Dma& d = chip_.dma;
+    const double rate = d.bytes_per_s > 0 ? d.bytes_per_s * static_cast<double>(d.engines) : main_bytes_per_s_, moved = whole * (c - 1) / c;
+    const double ns = rate > 0 ? moved / rate * 1e9 : 0;
+    cost.interval_ns = turns * (d.start_ns + main_latency_ns_ + std::max(d.floor_ns, ns) + d.finish_ns);
+    cost.dma_ns = d.bytes_per_s > 0 ? turns * ns : 0;
+    cost.main_bytes = moved * (gather ? 2 : 5);  // read and written; to reduce, the own part is read too
+  }
+  if (k > 1) {
     if (!chip_.link) refuse(i, "a chip with links", "no [link] in the chip file");
     const Link& l = *chip_.link;
-    const double rate = l.collective_bytes_per_s > 0 ? l.collective_bytes_per_s : l.bytes_per_s;
-    c.interval_ns = (l.collective_step_ns > 0 ? l.collective_step_ns : turns * hops(l.topology, n) * l.latency_ns) + sent / rate * 1e9;
-    return c;
+    const double rate = l.collective_bytes_per_s > 0 ? l.collective_bytes_per_s : l.bytes_per_s, moved = whole * (k - 1) / k;
+    cost.interval_ns += (l.collective_step_ns > 0 ? l.collective_step_ns : turns * hops(l.topology, program_.chips) * l.latency_ns) + turns * moved / rate * 1e9;
+    cost.main_bytes += moved / c * (gather ? 2 : 5);
   }
-  // Cores of one chip: each turn is a transfer through the other cores' memories.
-  const Dma& d = chip_.dma;
-  const double rate = d.bytes_per_s > 0 ? d.bytes_per_s * static_cast<double>(d.engines) : main_bytes_per_s_;
-  c.interval_ns = turns * (d.start_ns + d.finish_ns) + std::max(turns * d.floor_ns, rate > 0 ? sent / rate * 1e9 : 0);
-  return c;
+  return cost;
 }
 
 Cost CostModel::host(const Instruction& i) const {

@@ -13,7 +13,7 @@ class CostModel {
   CostModel(const Chip& chip, const Program& program, double schedule_factor);
   Cost operator()(const Instruction& i) const;
 
-  double main_bytes_per_s() const { return main_bytes_per_s_; }  // of one stack; tile level: of all chips
+  double main_bytes_per_s() const { return main_bytes_per_s_; }  // of one stack, as far as one rank has it; tile level: of the rank's stacks
   int64_t cores_of_stack() const { return cores_of_stack_; }     // 0: all cores share one
   int64_t banks() const { return banks_; }
   int64_t bank_bytes() const { return bank_bytes_; }  // of one partition of the accumulator

@@ -57,7 +57,7 @@ int32_t Emitter::host() { return queue("host", {Queue::host, -1, 0, "host"}); }
 
 Emitter::Pool& Emitter::pool(Role role, int32_t core) {
   const auto [at, made] = pools_.try_emplace({role, core});
-  if (made) at->second.places.push_back({0, role == Role::main ? chip_.main().bytes * std::max<int64_t>(program_.chips, 1) : capacity(role), -1, {}});
+  if (made) at->second.places.push_back({0, role == Role::main ? main_capacity(chip_, program_) : capacity(role), -1, {}});
   return at->second;
 }
 
@@ -132,7 +132,7 @@ int32_t Emitter::main(std::string name, Buffer::Use use, DType dtype, int64_t el
   Pool& p = pool(Role::main, -1);
   const std::string what = b.name;
   const int32_t id = add(p, std::move(b), (bytes + 63) / 64 * 64, 0, false);
-  const int64_t main_bytes = chip_.main().bytes * std::max<int64_t>(program_.chips, 1);
+  const int64_t main_bytes = main_capacity(chip_, program_);
   if (id < 0)
     fail_capacity("chip:" + chip_.name + ": '" + what + "'", std::to_string(bytes) + " bytes of " + chip_.main().name,
                   std::to_string(main_bytes - p.used) + " of " + std::to_string(main_bytes) + " left",

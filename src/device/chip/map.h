@@ -11,8 +11,10 @@ namespace bascule::device::chip {
 
 struct MapOptions {
   std::optional<DType> precision;  // of matrix inputs; none: the chip's default
-  int64_t cores = 0;               // 0: the chip's default for one request
-  int64_t chips = 1;               // tensor parallel over this many
+  int64_t cores = 0;               // of each chip, for one request; 0: the chip's default
+  int64_t chips = 1;               // that one request runs on
+  std::string split;               // of several ranks: "batch", "tensor", "" to let the timing model choose
+  int64_t ranks = 1;               // map(): the graph is that of one of so many (map_ranks.h)
   bool search = true;              // let the timing model choose where a step can be mapped in several ways, within search_ms; else by closed forms
   double search_ms = 50;           // nominal: counted in instructions mapped and timed, so that the choice is the same everywhere
   std::string pinned;  // choices by step, as Program::steps[i].choice prints them, one "step: choice" a line
@@ -20,7 +22,7 @@ struct MapOptions {
 
 // A copy of `graph` after the device's passes: composites that the mapper takes whole are kept, others decomposed. Symbols must be bound before.
 Graph prepare(const Graph& bound);
-// CapacityError, UnsupportedError as style asks. `graph` is a prepared one; the program's values are this graph's.
+// Code of one rank; map_ranks.h cuts a request for several, and chooses how. CapacityError, UnsupportedError as style asks. `graph` is a prepared one; the program's values are this graph's.
 // UsageError: a pinned step that the program has not; a note in the program says which pinned choice could not be kept.
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options = {});
 // MapOptions::pinned by step name. Lines without ": " are ignored.

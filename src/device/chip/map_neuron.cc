@@ -25,9 +25,12 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
   const Memory* sums = chip.accumulator();
   if (!local || !sums || local->partitions < 2)
     fail_unsupported("chip:" + chip.name, "a partitioned scratchpad and an accumulator", "a file without", "Give the chip level = \"tile\"");
-  if (options.cores > 1 || options.chips > 1)
-    fail_unsupported("chip:" + chip.name, "one core of one chip for a request", std::to_string(options.cores) + " cores, " + std::to_string(options.chips) + " chips",
-                     "Leave --cores out: throughput counts all cores, each with its own requests");
+  Program& program = emit_.program();
+  program.cores = std::max<int64_t>(options.cores, 1);
+  program.chips = std::max<int64_t>(options.chips, 1);
+  program.ranks = std::max<int64_t>(options.ranks, 1);
+  if (program.cores * program.chips != program.ranks)
+    fail_internal("mapping to chip:" + chip.name, "a rank for each core (map_ranks.h)", std::to_string(program.ranks) + " ranks for " + std::to_string(program.cores) + " cores of " + std::to_string(program.chips) + " chips");
   partitions_ = local->partitions;
   capacity_ = emit_.capacity(Role::scratchpad);
   if (weight_room > 0) emit_.keep_for_weights(Role::scratchpad, weight_room);
@@ -37,8 +40,6 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
     fail_unsupported("chip:" + chip.name, "a precision that the matrix engine takes", std::string(info(precision_).name), "Choose another precision");
   activation_ = chip.arithmetic.store_default_type ? precision_ : DType::f32;
   emit_.program().precision = precision_;
-  if (options.cores > 1 || options.chips > 1)
-    emit_.note("this program is that of one core: more cores or chips run requests of their own, side by side");
   pins_ = read_pins(options.pinned);
   for (const Engine& e : chip.engines) {
     Unit u;
@@ -186,6 +187,8 @@ std::optional<Placement> Mapper::wish_of(const Step& s, Value v) const {
         if (best > 1 && stride > 0) return Placement{stride, best};
       }
       return std::nullopt;
+    case Step::collective:  // element for element: as its readers like it
+      return s.fold == loops::Op::load ? std::nullopt : wish(items_[static_cast<size_t>(item_of(s.result))], -1);
     default: return std::nullopt;
   }
 }
@@ -249,6 +252,7 @@ void Mapper::step(int32_t index) {
       case Step::gather: gather(s); break;
       case Step::move: move(s); break;
       case Step::host: host_step(s); break;
+      case Step::collective: collective(s); break;
     }
   }
   done();

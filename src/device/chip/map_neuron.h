@@ -204,6 +204,7 @@ class Mapper {
   void values_of(Attention& a, Heads& g);
   void small_like(const Source& out, loops::Op fn, const Source& in, double scale, double immediate);
   void gather(const Step& s);
+  void collective(const Step& s);  // map_neuron_collective.cc
   void move(const Step& s);
   bool move_turned(const Piece& p, int32_t to);
   bool move_local(const Step& s);

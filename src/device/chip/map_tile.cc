@@ -65,7 +65,8 @@ TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<S
   if (cores > chip.cores)
     fail_usage("chip:" + chip.name, "at most " + std::to_string(chip.cores) + " cores", std::to_string(cores), "Ask for fewer cores, or more chips");
   e_.program().chips = chips;
-  cores_ = static_cast<int32_t>(cores * chips);
+  e_.program().ranks = std::max<int64_t>(options.ranks, 1);
+  cores_ = static_cast<int32_t>(cores * chips / e_.program().ranks);
   staged_ = chip.machine == Machine::scratchpad && chip.level == Level::tile && chip.scratchpad();
   overlap_ = chip.software.overlap;
   precision_ = options.precision.value_or(chip.arithmetic.default_type);
@@ -275,6 +276,10 @@ void TileMapper::map_step(size_t index) {
     map_host(s);
     return;
   }
+  if (s.kind == Step::collective) {
+    map_collective(s);
+    return;
+  }
   begin_kernel();
   const size_t begin = kernel_begin_;
   switch (s.kind) {
@@ -286,6 +291,7 @@ void TileMapper::map_step(size_t index) {
     case Step::window: map_window(s); break;
     case Step::gather: map_gather(s); break;
     case Step::move: map_move(s); break;
+    case Step::collective:
     case Step::host: break;
   }
   drop_fetched();

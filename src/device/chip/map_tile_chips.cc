@@ -8,7 +8,7 @@
 namespace bascule::device::chip {
 
 void TileMapper::prepare_chips() {
-  chips_ = std::max<int64_t>(options_.chips, 1);
+  chips_ = options_.ranks > 1 ? 1 : std::max<int64_t>(options_.chips, 1);
   in_parts_.assign(graph_.values.size(), false);
   if (chips_ == 1) return;
   if (!chip_.link) fail_unsupported("chip:" + chip_.name, "links between " + std::to_string(chips_) + " chips", "no [link] in its file", "Map to one chip, or add the link");

@@ -117,6 +117,7 @@ class TileMapper {
   void map_move(const Step& s);
   void map_gather(const Step& s);
   void map_host(const Step& s);
+  void map_collective(const Step& s);  // map_tile_collective.cc
 
   // ---- elementwise (map_tile_vector.cc)
   Access access(const Place& p, const Box& box);

@@ -115,12 +115,16 @@ std::string tiles_text(const Instruction& i) {
 
 std::string queue_name(const Program& p, size_t q) {
   const Queue& queue = p.queues[q];
-  return p.cores > 1 ? fmt::format("core{}.{}", queue.core, queue.name) : queue.name;
+  return p.cores_of_rank() > 1 ? fmt::format("core{}.{}", queue.core, queue.name) : queue.name;
 }
 
 void write_header(const Program& p, std::string& out) {
   out += fmt::format("program of '{}' for chip:{}: {} core{}, {} chip{}, products in {}\n", escaped(p.model), p.chip, p.cores, p.cores == 1 ? "" : "s", p.chips,
                      p.chips == 1 ? "" : "s", info(p.precision).name);
+  if (p.ranks > 1) {
+    out += fmt::format("  {} ranks run this code alike, {} on a chip, each with its part of the data; sizes are of one rank\n", p.ranks, p.ranks_of_chip());
+  }
+  if (!p.spread.empty()) out += "  ranks: " + p.spread + "\n";
   out += fmt::format("  {} instructions on {} queues, {} steps, {} buffers\n", p.code.size(), p.queues.size(), p.steps.size(), p.buffers.size());
   out += fmt::format("  host link: {} in, {} out; weights {}, {}\n", bytes_text(static_cast<double>(p.input_bytes)), bytes_text(static_cast<double>(p.output_bytes)),
                      bytes_text(static_cast<double>(p.weight_bytes)), p.weights_resident ? "resident on chip" : "streamed for each request");
@@ -170,7 +174,7 @@ void write_memory(const Program& p, std::string& out) {
       if (std::exchange(first, false)) out += fmt::format("  {}\n", name(role));
       const std::string shape = b.rows > 1 ? fmt::format("{}x{}", b.rows, b.row_elements) : std::to_string(b.row_elements);
       out += fmt::format("    {} {}[{}] {}", label(p, l.buffer), info(b.dtype).name, shape, name(b.use));
-      if (b.core >= 0 && p.cores > 1) out += fmt::format(" core{}", b.core);
+      if (b.core >= 0 && p.cores_of_rank() > 1) out += fmt::format(" core{}", b.core);
       out += fmt::format(" at {}:{}, {}..{}\n", b.address, b.address + (b.memory == Role::main ? storage_bytes(b.dtype, b.elements()) : b.row_bytes()), l.first, l.last);
     }
   }
@@ -215,6 +219,11 @@ const char* name(Opcode op) {
     case Opcode::collective: return "collective";
   }
   return "?";
+}
+
+int64_t main_capacity(const Chip& chip, const Program& program) {
+  const int64_t chips = std::max<int64_t>(program.chips, 1), ranks = std::max<int64_t>(program.ranks, 1);
+  return ranks >= chips ? chip.main().bytes / program.ranks_of_chip() : chip.main().bytes * chips;
 }
 
 std::vector<Lifetime> lifetimes(const Program& program) {

@@ -28,7 +28,8 @@ enum class Opcode : uint8_t {
   fill,        // out = immediate
   iota,        // out[i...] = immediate + i along dimension `kept`
   host,        // nodes that the chip cannot run: on the host, between transfers over the host link
-  collective,  // among cores or chips, whose parts are in0[participant, ...]: fn load: out = in0 (all_gather); else out[...] = fold by fn (all_reduce)
+  collective,  // among the ranks r, each with its own in0 and out. fn load: all_gather, out[i, r, j] = in0[i, j] of rank r; else all_reduce, out[...] =
+               // fold by fn of in0[...] over the ranks in their order. Starts when all have come to it
 };
 const char* name(Opcode op);
 
@@ -126,10 +127,13 @@ struct StepInfo {
   std::vector<int32_t> nodes;  // of the mapped graph: those a `host` instruction runs, on the main-memory buffers that hold their values
 };
 
+// Code of one rank: `ranks` of them run it alike, each on cores and memories of its own and with its part of the data (passes/shard.h). Rank r lies on
+// chip r / (ranks / chips); collectives join them. A program of one rank may use several cores: queues say which.
 struct Program {
   std::string chip, model;
-  int64_t cores = 1;  // that take part
-  int64_t chips = 1;
+  int64_t cores = 1;  // of each chip that takes part
+  int64_t chips = 1;  // that take part
+  int64_t ranks = 1;
   DType precision = DType::bf16;  // of matrix inputs
   std::vector<Queue> queues;
   std::vector<Buffer> buffers;
@@ -137,15 +141,21 @@ struct Program {
   std::vector<Wait> waits;
   std::vector<Arrangement> arrangements;
   std::vector<StepInfo> steps;
-  int64_t input_bytes = 0, output_bytes = 0;            // over the host link
-  int64_t weight_bytes = 0;                             // in main memory
-  int64_t main_bytes = 0;                               // peak of main memory
+  int64_t input_bytes = 0, output_bytes = 0;            // over the host link of a chip
+  int64_t weight_bytes = 0;                             // in main memory, of one rank
+  int64_t main_bytes = 0;                               // peak of main memory, of one rank
   int64_t scratchpad_bytes = 0, accumulator_bytes = 0;  // peak of one core
   bool weights_resident = false;                        // stay on chip between requests
+  std::string spread;                                   // how ranks were chosen, to be pinned: "cores=2 chips=1 split=batch"; "" where there was no choice
   std::vector<std::string> notes;                       // assumptions and estimates made while mapping
 
+  int64_t ranks_of_chip() const { return ranks / chips > 0 ? ranks / chips : 1; }
+  int64_t cores_of_rank() const { return cores / ranks_of_chip() > 0 ? cores / ranks_of_chip() : 1; }
   std::string text() const;  // the whole program, readable
 };
+
+// Main memory that one rank may fill: the chips' share of it.
+int64_t main_capacity(const Chip& chip, const Program& program);
 
 // When a buffer is in use: from the first to the last instruction (in order of `code`) that touches it.
 struct Lifetime {

@@ -64,6 +64,8 @@ struct Step {
              // of `table_rows`
     move,    // `pieces` copied into the result, `fill` where no piece lies
     host,    // the chip cannot: reference on the host, because of `reason`
+    collective,  // all_reduce by `fold`, or (fold load) all_gather along axis `row_axis`, over `participants` ranks; views: the dense operand. axes = those
+                 // of the result
   };
   Kind kind = host;
   std::vector<int32_t> nodes;  // of the graph; all that this step computes, in order
@@ -98,6 +100,7 @@ struct Step {
   double initial = 0;
   int64_t table_rows = 0;  // gather
   bool drop = false;       // gather: 0 where the index is out of range; else it is clamped
+  int64_t participants = 1;  // collective
   // move
   std::vector<Piece> pieces;
   std::optional<double> fill;

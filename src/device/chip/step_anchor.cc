@@ -122,6 +122,7 @@ void StepMaker::anchor(int32_t i) {
     case NodeKind::attention: return attention(i);
     case NodeKind::window: return window(i);
     case NodeKind::gather: return gather(i);
+    case NodeKind::collective: return collective(i);
     default: return move(i);
   }
 }
@@ -365,6 +366,19 @@ void StepMaker::gather(int32_t i) {
   append(table.layout.strides, Extents(rows.layout.strides.begin() + static_cast<int64_t>(s.row_axis), rows.layout.strides.end()));
   positions.layout.strides.resize(s.row_axis);
   s.views = {table, positions};
+  add(std::move(s));
+}
+
+void StepMaker::collective(int32_t i) {
+  const Node& n = node(i);
+  Step s = begin(Step::collective, i);
+  const JoinedRanks joined = *joined_ranks(n);
+  s.axes = dims(s.result);
+  s.out = dense_layout(s.axes);
+  s.views = {placed(n.inputs[0])};
+  s.participants = joined.count;
+  s.fold = joined.fold;
+  if (s.fold == loops::Op::load) s.row_axis = static_cast<size_t>(n.attrs.integer("all_gather_dim"));
   add(std::move(s));
 }
 

@@ -74,6 +74,18 @@ std::optional<RowGather> row_gather(const Graph& g, const Node& n) {
   return r;
 }
 
+std::optional<JoinedRanks> joined_ranks(const Node& n) {
+  if ((n.op->name != "all_reduce" && n.op->name != "all_gather") || n.inputs.size() != 1) return std::nullopt;
+  const Tensor& groups = n.attrs.tensor("replica_groups");
+  if (groups.rank() != 2 || groups.dim(0) != 1 || groups.dim(1) < 1) return std::nullopt;
+  for (int64_t r = 0; r < groups.dim(1); ++r)
+    if (groups.integer(r) != r) return std::nullopt;
+  if (n.op->name == "all_gather") return JoinedRanks{groups.dim(1), loops::Op::load};
+  const std::string_view body = reduction_body(*n.regions[0]);
+  if (body != "add" && body != "maximum" && body != "minimum") return std::nullopt;
+  return JoinedRanks{groups.dim(1), body == "add" ? loops::Op::add : body == "maximum" ? loops::Op::maximum : loops::Op::minimum};
+}
+
 Classified classify(const Graph& g, const Node& n) {
   const std::string_view name = n.op->name;
   if (name == "constant" || name == "absent" || name == "dims") return {NodeKind::weight, ""};
@@ -110,6 +122,11 @@ Classified classify(const Graph& g, const Node& n) {
   if (name == "gather")
     return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
   if (name == "concatenate" || name == "reverse") return {NodeKind::move, ""};
+  if (name == "all_reduce" || name == "all_gather") {
+    const auto joined = joined_ranks(n);
+    if (joined && joined->count == 1 && g.type(n.inputs[0]).dtype == g.type(n.outputs[0]).dtype) return {NodeKind::view, ""};
+    return joined ? Classified{NodeKind::collective, ""} : no("a collective of several operands, of groups, or by other than sum, maximum or minimum");
+  }
   if (name == "pad") return g.constant(n.inputs[1]) ? Classified{NodeKind::move, ""} : no("padding with a number that is computed");
   if (const std::string why = cannot_expand(g, n);
       name == "dynamic_update_slice" || name == "arg_max" || name == "arg_min" || name == "lstm" || name == "gru" || name == "rnn")

@@ -44,12 +44,19 @@ std::optional<std::vector<EvenIndex>> even_gather(const Graph& g, const Node& n)
 
 // ---- nodes (step_kind.cc)
 // What a node becomes. view: renames elements only; weight: nothing to run.
-enum class NodeKind : uint8_t { weight, view, elementwise, fold, contraction, convolution, rows, attention, window, gather, move, host };
+enum class NodeKind : uint8_t { weight, view, elementwise, fold, contraction, convolution, rows, attention, window, gather, move, host, collective };
 struct Classified {
   NodeKind kind = NodeKind::host;
   std::string why;  // host: the reason
 };
 Classified classify(const Graph& g, const Node& n);  // types may be symbolic
+
+// all_reduce of one operand by a sum, maximum or minimum, all_gather of one: over ranks 0, 1, ... in that order. nullopt: another collective.
+struct JoinedRanks {
+  int64_t count = 1;
+  loops::Op fold = loops::Op::load;
+};
+std::optional<JoinedRanks> joined_ranks(const Node& n);
 
 // A gather along one axis of its operand, whole slices of the others.
 struct RowGather {
@@ -84,6 +91,7 @@ class StepMaker {
   void window(int32_t i);
   void gather(int32_t i);
   void move(int32_t i);
+  void collective(int32_t i);
   void host(int32_t i, std::string reason);
   void copy(int32_t i, Value result, const View& from, Extents from_dims);
   void regions();

@@ -86,6 +86,7 @@ const char* name(Step::Kind kind) {
     case Step::gather: return "gather";
     case Step::move: return "move";
     case Step::host: return "host";
+    case Step::collective: return "collective";
   }
   return "?";
 }
@@ -145,6 +146,9 @@ std::string text(const Graph& g, const Step& s) {
     default:
       out += "  axes " + list(s.axes);
       if (s.kind == Step::rows || s.kind == Step::gather) out += " row from axis " + std::to_string(s.row_axis);
+      if (s.kind == Step::collective)
+        out += " " + (s.fold == loops::Op::load ? "gathered along axis " + std::to_string(s.row_axis) : "folded by " + std::string(loops::name(s.fold))) + " over " +
+               std::to_string(s.participants) + " ranks";
       if (s.kind == Step::attention)
         out += " keys " + std::to_string(s.keys) + " head size " + std::to_string(s.head_size) + " key heads " + std::to_string(s.kv_heads) +
                " scale " + number(s.scale) + (s.causal ? " causal" : "");

@@ -63,6 +63,10 @@ void StepMaker::place_all() {
     } else {
       y.layout = x.layout;
     }
+    // What ranks exchange lies dense, all of it: else the view is copied.
+    const auto& users = users_[static_cast<size_t>(n.outputs[0].id)];
+    const bool exchanged = std::any_of(users.begin(), users.end(), [&](int32_t u) { return u >= 0 && kind_[static_cast<size_t>(u)].kind == NodeKind::collective; });
+    if (exchanged && (!is_dense(y.layout, out) || y.layout.offset != 0 || g_.type(y.value).elements_count().value() != element_count(out))) continue;
     placed_[static_cast<size_t>(n.outputs[0].id)] = std::move(y);
   }
 }

@@ -139,7 +139,7 @@ void Simulation::price() {
   for (const Instruction& i : program_.code) {
     const Cost c = cost_(i);
     records_[items_.size()].cache_bound = c.cache_bound;
-    result_.main_bytes += c.main_bytes;
+    result_.main_bytes += c.main_bytes * static_cast<double>(program_.ranks);
     items_.push_back({c.interval_ns, c.latency_ns, c.start_ns, c.lead_ns, c.dma_ns, c.main_bytes * ns_per_byte, queue_ports_[at(i.queue)].empty() ? 0 : ports_of(i), i.queue,
                       i.wait_first, i.wait_count, program_.queues[at(i.queue)].core});
   }
@@ -486,15 +486,16 @@ void Simulation::account() {
   result_.request_ns = s.request_ns;
   if (s.copy_bytes_per_s > 0) {
     result_.copy_ns = static_cast<double>(program_.input_bytes + program_.output_bytes) / s.copy_bytes_per_s * 1e9;
-    result_.weight_load_ns = static_cast<double>(program_.weight_bytes) / s.copy_bytes_per_s * 1e9;
+    result_.weight_load_ns = static_cast<double>(program_.weight_bytes * program_.ranks_of_chip()) / s.copy_bytes_per_s * 1e9;
   }
   const Power& p = chip_.power;
   const double share = static_cast<double>(program_.cores) / static_cast<double>(std::max<int64_t>(chip_.cores, 1));
+  const auto ranks = static_cast<double>(program_.ranks);
   const double core_s = result_.total_ns * 1e-9 * std::min(share, 1.0) * static_cast<double>(program_.chips);
   if (p.joules_per_flop && p.joules_per_byte) {
     double flops = 0;
     for (const StepInfo& step : program_.steps)
-      if (step.host.empty()) flops += step.work.flops();
+      if (step.host.empty()) flops += step.work.flops() * ranks;
     result_.joules = flops * *p.joules_per_flop + result_.main_bytes * *p.joules_per_byte + core_s * p.idle_w.value_or(0);
     result_.energy_basis = p.idle_w ? "dynamic, from work and bytes, and idle power" : "dynamic, from work and bytes";
   } else if (p.tdp_w) {

@@ -18,7 +18,9 @@ namespace bascule::device::chip {
 //   DMA         bytes / (rate * engines used), at least floor_ns; contiguous pieces count as row_bytes at least; start_ns (with
 //               main memory's latency_ns) and finish_ns are latency.
 //   tile level  one instruction stands for many tiles, as program.h's Instruction says; launches and waves come before the work.
-//   collective  steps * step latency + bytes / bandwidth of the links (between cores of one chip: of the DMA engines).
+//   collective  for V bytes of result, in each turn (all_gather: 1; all_reduce: 2) over c ranks of a chip and k chips: start_ns + finish_ns +
+//               max(floor_ns, V (c - 1) / c / rate of a core's DMA) if c > 1, V (k - 1) / k / bandwidth of a chip's links if k > 1; then collective_step_ns once, or
+//               the topology's hops * latency_ns in each turn. The ranks' part of main memory and DMA is taken from other transfers.
 //   host        one request and its copies over the host link, and the work at kHostFlopPerS.
 // schedule_factor multiplies matrix and engine intervals.
 struct Cost {
@@ -50,7 +52,7 @@ struct QueueUse {
   int64_t instructions = 0;
 };
 
-// Time zero is the trigger of the first instruction. Machines whose operators do not overlap (cached ones, and overlap = false) begin a step when
+// Of one rank: all run alike, at the same times. Time zero is the trigger of the first instruction. Machines whose operators do not overlap (cached ones, and overlap = false) begin a step when
 // all of the step before has ended; overlap = false also keeps transfers and compute of a core apart.
 struct Timing {
   double total_ns = 0;        // on the chip: until the last result is visible
@@ -60,7 +62,7 @@ struct Timing {
   double latency_ns() const { return total_ns + request_ns + copy_ns; }
   std::vector<QueueUse> queues;          // as Program::queues
   double main_busy_ns = 0;               // main memory's bandwidth in use; of the busiest stack where cores have their own
-  double main_bytes = 0;                 // moved through main memory
+  double main_bytes = 0;                 // moved through main memory, by all ranks
   std::vector<double> start_ns, end_ns;  // of each instruction's occupation
   std::vector<double> step_ns;           // of each step: its share of the critical path; sums to total_ns
   std::vector<int32_t> critical_path;    // instructions, first to last

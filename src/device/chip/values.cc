@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "device/chip/values_kernels.h"
 #include "device/chip/values_memory.h"
+#include "device/chip/values_ranks.h"
 #include "device/chip/values_run.h"
 #include "graph/evaluate.h"
 #include "loops/interpret.h"
@@ -29,12 +30,23 @@ class Execution {
         if (op == loops::name(static_cast<Op>(k))) table_error_[static_cast<size_t>(k)] = error;
   }
 
-  void run() {
-    for (size_t k = 0; k < program_.code.size(); ++k) {
+  // Runs on to the next instruction that ranks do together; nullptr: to the end.
+  const Instruction* advance() {
+    for (; next_ < program_.code.size(); ++next_) {
       check_budget();
-      at_ = static_cast<int64_t>(k);
-      step(program_.code[k]);
+      at_ = static_cast<int64_t>(next_);
+      const Instruction& i = program_.code[next_];
+      if (i.op == Opcode::collective) return &program_.code[next_++];
+      step(i);
     }
+    return nullptr;
+  }
+
+  // ---- a collective that advance() has come to, once for all ranks: folds in the order of the ranks, in the chip's type of sums
+  static void exchange(const Instruction& i, std::vector<Execution>& ranks) {
+    Execution& first = ranks.front();
+    if (first.integers(i.out) && first.integers(i.in[0])) first.join<int64_t>(i, ranks);
+    else first.join<float>(i, ranks);
   }
 
  private:
@@ -52,7 +64,7 @@ class Execution {
       case Opcode::fill: fill(i); return;
       case Opcode::iota: iota(i); return;
       case Opcode::host: host(i); return;
-      case Opcode::collective: collective(i); return;
+      case Opcode::collective: return;  // advance() stops there
     }
   }
 
@@ -377,52 +389,100 @@ class Execution {
     }
   }
 
-  void collective(const Instruction& i) {
-    if (i.fn == Op::load) {
-      copy(i.out, i.in[0]);
-      return;
+  template <class T>
+  void join(const Instruction& i, std::vector<Execution>& ranks) {
+    const auto n = static_cast<size_t>(i.in[0].elements()), count = ranks.size();
+    const bool gather = i.fn == Op::load;
+    const size_t part = gather && i.in[0].rank > 0 ? static_cast<size_t>(i.in[0].sizes[static_cast<size_t>(i.in[0].rank - 1)]) : n;
+    std::vector<T> given(n), all(gather ? n * count : n);
+    for (size_t r = 0; r < count; ++r) {
+      Execution& e = ranks[r];
+      if constexpr (std::is_same_v<T, float>) e.memories_.load(e.memories_.span(i.in[0]), e.at_, given.data());
+      else e.memories_.load_ints(e.memories_.span(i.in[0]), e.at_, given.data());
+      if (gather)
+        for (size_t o = 0; o < n / std::max<size_t>(part, 1); ++o) std::copy_n(given.data() + o * part, part, all.data() + (o * count + r) * part);
+      else if (r == 0) all = given;
+      else
+        for (size_t k = 0; k < n; ++k) all[k] = folded(i, all[k], given[k]);
     }
-    const int64_t parts = i.in[0].rows(), n = i.in[0].free();
-    const float* in = load(i.in[0], a_);
-    float* out = room(out_, n);
-    std::copy(in, in + n, out);
-    for (int64_t p = 1; p < parts; ++p)
-      for (int64_t k = 0; k < n; ++k) out[k] = fold(i.fn, out[k], in[p * n + k]);
-    store(i.out, out);
+    for (Execution& e : ranks)
+      if constexpr (std::is_same_v<T, float>) e.memories_.store(e.memories_.span(i.out), e.at_, 0, all.data());
+      else e.memories_.store_ints(e.memories_.span(i.out), e.at_, 0, all.data());
   }
+  float folded(const Instruction& i, float a, float b) const {
+    float x = fold(i.fn, a, b);
+    round_f32(chip_.arithmetic.accumulate, 1, &x);
+    return x;
+  }
+  int64_t folded(const Instruction& i, int64_t a, int64_t b) const { return loops::apply(i.fn, type(i.out), type(i.out), {0, a}, {0, b}, {}).integer; }
 
   const Chip& chip_;
   const Program& program_;
   const Graph& graph_;
   Memories& memories_;
   int64_t at_ = 0;
+  size_t next_ = 0;
   std::vector<float> a_, b_, c_, out_;
   std::array<double, static_cast<size_t>(Op::select) + 1> table_error_{};
 };
 
 }  // namespace
 
-Runner::Runner(const Chip& chip, const Program& program, const Graph& graph) : chip_(chip), program_(program), graph_(graph) {
+Runner::Runner(const Chip& chip, const Program& program, const Graph& graph)
+    : chip_(chip), program_(program), graphs_{std::shared_ptr<const Graph>(std::shared_ptr<const Graph>(), &graph)}, memories_(1) {
+  if (program.ranks > 1) fail_internal("values of " + program.model, "the graph of each rank", "one graph for " + std::to_string(program.ranks));
   if (program.chips > 1)
     fail_unsupported("chip:" + program.chip, "a program of one chip", "one of " + std::to_string(program.chips), "Run for values on one chip; several are timed only");
+}
+
+Runner::Runner(const Chip& chip, const Mapped& mapped, std::shared_ptr<const Graph> whole)
+    : chip_(chip), program_(mapped.program), plan_(mapped.plan), whole_(std::move(whole)), memories_(static_cast<size_t>(mapped.program.ranks)) {
+  if (program_.ranks == 1 && program_.chips > 1)
+    fail_unsupported("chip:" + program_.chip, "a program of one chip", "one of " + std::to_string(program_.chips), "Run for values on one chip; several are timed only");
+  if (program_.ranks == 1) graphs_.push_back(whole_);
+  for (int64_t r = 0; r < program_.ranks && program_.ranks > 1; ++r) graphs_.push_back(std::make_shared<const Graph>(passes::shard(*whole_, plan_, r)));
 }
 Runner::~Runner() = default;
 
 std::vector<Tensor> Runner::run(std::span<const Tensor> inputs) {
-  if (!memories_) memories_ = std::make_unique<Memories>(chip_, program_, graph_);
-  memories_->start(graph_, inputs);
-  Execution(chip_, program_, graph_, *memories_).run();
+  const size_t count = graphs_.size();
+  const auto dim = [](const std::vector<int>& dims, size_t k) { return k < dims.size() ? dims[k] : -1; };
+  std::vector<Execution> ranks;
+  ranks.reserve(count);
+  for (size_t r = 0; r < count; ++r) {
+    if (!memories_[r]) memories_[r] = std::make_unique<Memories>(chip_, program_, *graphs_[r]);
+    std::vector<Tensor> mine;
+    for (size_t k = 0; k < inputs.size(); ++k) mine.push_back(part_of(inputs[k], dim(plan_.inputs, k), static_cast<int64_t>(r), static_cast<int64_t>(count)));
+    memories_[r]->start(*graphs_[r], mine);
+    ranks.emplace_back(chip_, program_, *graphs_[r], *memories_[r]);
+  }
+  for (const Instruction* together = nullptr;;) {
+    for (Execution& e : ranks) together = e.advance();
+    if (!together) break;
+    Execution::exchange(*together, ranks);
+  }
   std::vector<Tensor> out;
-  for (const Value v : graph_.outputs) {
-    if (const Tensor* t = graph_.constant(v)) {
-      out.push_back(*t);
-      continue;
+  for (size_t k = 0; k < graphs_[0]->outputs.size(); ++k) {
+    std::vector<Tensor> parts;
+    for (size_t r = 0; r < (dim(plan_.outputs, k) >= 0 ? count : 1); ++r) {
+      const Graph& g = *graphs_[r];
+      const Value v = g.outputs[k];
+      if (const Tensor* t = g.constant(v)) {
+        parts.push_back(*t);
+        continue;
+      }
+      const auto dims = constants(g.type(v).dims);
+      if (!dims) fail_internal("program of " + program_.model, "sizes that are bound", g.type(v).text());
+      parts.push_back(memories_[r]->output(g, v, *dims));
     }
-    const auto dims = constants(graph_.type(v).dims);
-    if (!dims) fail_internal("program of " + program_.model, "sizes that are bound", graph_.type(v).text());
-    out.push_back(memories_->output(graph_, v, *dims));
+    out.push_back(joined(parts, dim(plan_.outputs, k)));
   }
   return out;
+}
+
+std::vector<Tensor> execute(const Chip& chip, const Mapped& mapped, const std::shared_ptr<const Graph>& whole, const std::vector<Tensor>& inputs) {
+  require_valid(chip, mapped.program);
+  return Runner(chip, mapped, whole).run(inputs);
 }
 
 std::vector<Tensor> execute(const Chip& chip, const Program& program, const Graph& graph, const std::vector<Tensor>& inputs) {

@@ -162,7 +162,7 @@ std::string where(const Program& p, int64_t instruction) {
   out += ": instruction " + std::to_string(instruction) + " (" + name(i.op);
   if (i.queue >= 0 && i.queue < static_cast<int32_t>(p.queues.size())) {
     const Queue& q = p.queues[static_cast<size_t>(i.queue)];
-    out += " on " + q.name + (p.cores > 1 ? " of core " + std::to_string(q.core) : "");
+    out += " on " + q.name + (p.cores_of_rank() > 1 ? " of core " + std::to_string(q.core) : "");
   }
   out += ")";
   if (i.step >= 0 && i.step < static_cast<int32_t>(p.steps.size())) {
