@@ -45,8 +45,10 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, 
     Unit u;
     u.queue = emit_.engine(e.name);
     u.engine = &e;
-    for (const auto& [a, b, where] : chip.exclusive)
+    for (const auto& [a, b, where] : chip.exclusive) {
       if (where == "scratchpad" && b == e.name) u.shares = true;
+      else if (where == "accumulator" && (a == e.name || b == e.name)) u.takes_turns = true;
+    }
     units_.push_back(u);
   }
   item_.assign(graph.values.size(), -1);

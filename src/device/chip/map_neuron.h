@@ -209,7 +209,7 @@ class Mapper {
   bool move_turned(const Piece& p, int32_t to);
   bool move_local(const Step& s);
   void move_dense(const Step& s);
-  bool legal_start(int64_t start, int64_t rows) const;
+  int64_t legal_rows(int64_t from, int64_t to, int64_t rows) const;
 
   void fill_result(const Step& s, double value);
   void fill_main(int32_t main, int64_t total, double value);
@@ -270,10 +270,12 @@ class Mapper {
   struct Unit {
     int32_t queue = -1;
     const Engine* engine = nullptr;
-    bool shares = false;  // excluded by another engine: used only where no other can
+    bool shares = false;       // excluded by another engine: used only where no other can
+    bool takes_turns = false;  // with another engine at the accumulator
     double load_ns = 0;
   };
   std::vector<Unit> units_;
+  double turns_ns_ = 0;  // work on the accumulator of those that take turns there
   int64_t capacity_ = 0;  // bytes of a partition of the scratchpad
   int64_t budget_ = 0;    // the same, as far as blocks of work may count on it
 };

@@ -212,12 +212,14 @@ bool Mapper::move_local(const Step& s) {
         for (int64_t i = tile.start[a]; i < end;) {  // and within a tile of the source
           tile.start[a] = i;
           tile.size[a] = 1;
-          const int64_t q = origin(from, at, tile, partitions_).q % partitions_;
-          const int64_t rows = std::min(end - i, partitions_ - q);
+          const int64_t q = origin(from, at, tile, partitions_).q % partitions_, q_to = origin(to, t.place, tile, partitions_).q % partitions_;
+          int64_t rows = std::min({end - i, partitions_ - q, partitions_ - q_to});
+          const int64_t legal = legal_rows(q, q_to, rows);
+          if (legal > 0) rows = legal;
           tile.size[a] = rows;
           const Source o{pattern(to, t.place, tile, part.axis, free, pitch(t.place), partitions_, 0, rows), item(out).dtype, false, false};
           const Source in{pattern(from, at, tile, part.axis, free, pitch(at), partitions_, 0, rows), type, false, false};
-          if (o.pattern.offset / pitch(t.place) == in.pattern.offset / pitch(at) && legal_start(q, rows)) copy(o, in);
+          if (legal > 0) copy(o, in);
           else transfer(o.pattern, in.pattern, kLoads);
           i += rows;
         }
@@ -228,10 +230,13 @@ bool Mapper::move_local(const Step& s) {
   return false;
 }
 
-// Where an engine may begin: more than half of the partitions at 0, more than a quarter at halves, fewer at quarters.
-bool Mapper::legal_start(int64_t start, int64_t rows) const {
-  const int64_t step = rows > partitions_ / 2 ? partitions_ : rows > partitions_ / 4 ? partitions_ / 2 : partitions_ / 4;
-  return start % step == 0;
+// Rows that an engine may take from partition `from` to partition `to`, at most `rows`: more than half of them begin at 0, more than a quarter at halves,
+// fewer at quarters. 0: it cannot.
+int64_t Mapper::legal_rows(int64_t from, int64_t to, int64_t rows) const {
+  if (from % partitions_ == 0 && to % partitions_ == 0) return rows;
+  for (const int64_t part : {partitions_ / 2, partitions_ / 4})
+    if (from % part == 0 && to % part == 0) return std::min(rows, part);
+  return 0;
 }
 
 void Mapper::move(const Step& s) {

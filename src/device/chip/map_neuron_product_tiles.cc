@@ -170,6 +170,12 @@ void Mapper::emit_product(const Step& s, Product& p) {
   const Operand& y = p.nest.operands[2];
   p.epilogue = expression(s);
   p.bs = axes_of(p.nest, 'B'), p.ms = axes_of(p.nest, 'M'), p.ns = axes_of(p.nest, 'N'), p.ks = axes_of(p.nest, 'K');
+  // what moves is read along its dense axis: others step over more than a port's width
+  const auto inner_last = [](std::vector<int>& axes, const Operand& o) {
+    std::stable_sort(axes.begin(), axes.end(), [&](int a, int b) { return o.strides[static_cast<size_t>(a)] > o.strides[static_cast<size_t>(b)]; });
+  };
+  inner_last(p.ms, p.nest.operands[0]);
+  if (!p.weight) inner_last(p.ns, p.nest.operands[1]);
   plan_weight(p);
   p.out = target(y.item, y.placement);
   plan_blocks(p);

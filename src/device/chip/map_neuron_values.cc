@@ -329,12 +329,12 @@ Box Mapper::cover(const std::vector<Box>& boxes) const {
 // The same elements in another placement: copied by an engine, turned through the accumulator, or moved by DMA.
 void Mapper::convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total) {
   Nest n;
-  n.extents = {total};
-  n.tags = {'x'};
+  n.extents = {total, 1};  // the second for what lies on a single partition
+  n.tags = {'x', '1'};
   n.operands.resize(2);
   n.operands[0].placement = from_placement;
   n.operands[1].placement = p;
-  for (Operand& o : n.operands) o.total = total, o.strides = {1};
+  for (Operand& o : n.operands) o.total = total, o.strides = {1, 0};
   const auto through_main = [&] {
     const int32_t dense = main_room("relayout", emit_.buffer(from.buffer).dtype, total);
     store(from, from_placement, total, dense, false);
@@ -344,10 +344,12 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   };
   if (!n.refine()) return through_main();
   const Operand &a = n.operands[0], &b = n.operands[1];
-  const int pa = n.part_axis(0), pb = n.part_axis(1);
+  int pa = n.part_axis(0), pb = n.part_axis(1);
+  const int64_t step_q_a = pa >= 0 ? partitions_ : 1;
+  if (pa < 0 && pb >= 0) pa = static_cast<int>(n.extents.size()) - 1;
+  else if (pb < 0 && pa >= 0) pb = static_cast<int>(n.extents.size()) - 1;
   const DType type_in = emit_.buffer(from.buffer).dtype, type_out = emit_.buffer(at.buffer).dtype;
   const int axes = static_cast<int>(n.extents.size());
-  const int64_t step_q_a = pa >= 0 ? partitions_ : 1;
   // loops over every axis that is on partitions by whole rows in one of them
   std::vector<int> looped, free;
   for (int k = 0; k < axes; ++k) {
@@ -376,24 +378,24 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
       return;
     }
     if (!turn) {
-      const int part = pa >= 0 ? pa : pb;
+      const int part = pa;  // of both
       const auto k = static_cast<size_t>(std::max(part, 0));
       const int64_t end = part < 0 ? 1 : box.start[k] + box.size[k];
       for (int64_t i = part < 0 ? 0 : box.start[k]; i < end;) {
         Box tile = at_box;
-        int64_t rows = 1;
+        int64_t rows = 1, legal = 0;
         if (part >= 0) {
           tile.start[k] = i;
           tile.size[k] = 1;
           const int64_t qa = origin(a, from, tile, partitions_).q % partitions_, qb = origin(b, at, tile, partitions_).q % partitions_;
-          rows = std::min(end - i, partitions_ - std::max(pa == part ? qa : 0, pb == part ? qb : 0));
-          if (pa != pb) rows = 1;  // one of them is a single partition
+          rows = std::min(end - i, partitions_ - std::max(qa, qb));
+          legal = legal_rows(qa, qb, rows);
+          if (legal > 0) rows = legal;
           tile.size[k] = rows;
         }
-        const int row_axis = pa == pb ? part : -1;
-        const Pattern in = pattern(a, from, tile, row_axis, free, pitch(from), partitions_, 0, rows);
-        const Pattern out = pattern(b, at, tile, row_axis, free, pitch(at), partitions_, 0, rows);
-        if (in.offset / pitch(from) == out.offset / pitch(at) && pa == pb && legal_start(in.offset / pitch(from), rows))
+        const Pattern in = pattern(a, from, tile, part, free, pitch(from), partitions_, 0, rows);
+        const Pattern out = pattern(b, at, tile, part, free, pitch(at), partitions_, 0, rows);
+        if (part < 0 ? legal_rows(in.offset / pitch(from), out.offset / pitch(at), 1) > 0 : legal > 0)
           copy({out, type_out, false, false}, {in, type_in, false, false});
         else transfer(out, in, kLoads);
         i += rows;

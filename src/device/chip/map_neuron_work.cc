@@ -107,19 +107,26 @@ void Mapper::emit(const Call& c, bool uncut) {
       acc |= s->accumulator;
       bits = std::max(bits, info(s->dtype).storage_bits);
     }
+  // from one partition to another: by engines that see all of them, as those do that reach the accumulator
+  const auto first_row = [&](const Source& s) { return s.pattern.offset / std::max<int64_t>(emit_.buffer(s.pattern.buffer).row_elements, 1); };
+  const bool crosses = c.op == Opcode::copy && first_row(c.out) != first_row(c.in[0]);
   int64_t n = 1;
   const Pattern& longest = c.op == Opcode::reduce || c.op == Opcode::stats ? c.in[0].pattern : c.out.pattern;
   for (int k = 1; k < longest.rank; ++k) n *= longest.sizes[static_cast<size_t>(k)];
   Unit* best = nullptr;
   WorkClass work = c.work;
-  double best_ns = 0, best_cost = 0;
+  double best_ns = 0, best_after = 0, best_cost = 0;
   const auto consider = [&](WorkClass w, bool shared) {
     for (Unit& u : units_) {
-      if (u.shares != shared) continue;
+      if (u.shares != shared || (crosses && !u.engine->reads_accumulator)) continue;
       const double ns = estimate(*u.engine, w, acc, width_of(bits), n);
-      if (ns < 0 || (best && u.load_ns + ns >= best_ns)) continue;
+      if (ns < 0) continue;
+      // engines that take turns at the accumulator are done together at the earliest
+      const double own = u.load_ns + ns, after = std::max(own, turns_ns_ + (acc && u.takes_turns ? ns : 0));
+      if (best && (after > best_after || (after == best_after && own >= best_ns))) continue;
       best = &u;
-      best_ns = u.load_ns + ns;
+      best_ns = own;
+      best_after = after;
       best_cost = ns;
       work = w;
     }
@@ -134,6 +141,7 @@ void Mapper::emit(const Call& c, bool uncut) {
     fail_unsupported("chip:" + chip_.name + ": " + emit_.step().name, "an engine for work of class '" + std::string(name(c.work)) + "'" + (acc ? " on the accumulator" : ""),
                      "none in the chip file", "Run this part on the host");
   best->load_ns += best_cost;
+  if (acc && best->takes_turns) turns_ns_ += best_cost;
   Instruction i;
   i.op = c.op;
   i.fn = c.fn;
