@@ -2,6 +2,7 @@
 #include "device/chip/emitter.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 
@@ -19,6 +20,10 @@ void add_wait(std::vector<Wait>& waits, int32_t queue, int32_t count) {
   waits.push_back({queue, count});
 }
 
+bool same(const std::vector<Wait>& a, const std::vector<Wait>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Wait& x, const Wait& y) { return x.queue == y.queue && x.count == y.count; });
+}
+
 }  // namespace
 
 Emitter::Emitter(const Chip& chip, std::string model, int64_t cores) : chip_(chip) {
@@ -28,36 +33,35 @@ Emitter::Emitter(const Chip& chip, std::string model, int64_t cores) : chip_(chi
 }
 Emitter::~Emitter() = default;
 
-int32_t Emitter::queue(const std::string& key, Queue q) {
-  if (const auto at = queues_.find(key); at != queues_.end()) return at->second;
-  const auto id = static_cast<int32_t>(program_.queues.size());
-  program_.queues.push_back(std::move(q));
+int32_t Emitter::queue(Queue::Kind kind, int32_t index, int32_t core, std::string_view name) {
+  const auto [at, made] = queues_.try_emplace({kind, index, core}, static_cast<int32_t>(program_.queues.size()));
+  if (!made) return at->second;
+  program_.queues.push_back({kind, kind == Queue::engine ? index : -1, core, std::string(name)});
   issued_.push_back(0);
   seen_.emplace_back();
-  queues_.emplace(key, id);
-  return id;
+  return at->second;
 }
 
-int32_t Emitter::matrix(int32_t core) { return queue("matrix/" + std::to_string(core), {Queue::matrix, -1, core, chip_.matrix.name}); }
+int32_t Emitter::matrix(int32_t core) { return queue(Queue::matrix, -1, core, chip_.matrix.name); }
 
 int32_t Emitter::engine(std::string_view name, int32_t core) {
   for (size_t i = 0; i < chip_.engines.size(); ++i)
-    if (chip_.engines[i].name == name)
-      return queue(std::string(name) + "/" + std::to_string(core), {Queue::engine, static_cast<int32_t>(i), core, std::string(name)});
+    if (chip_.engines[i].name == name) return queue(Queue::engine, static_cast<int32_t>(i), core, name);
   fail_internal("program for " + chip_.name, "an engine of the chip", std::string(name));
 }
 
 int32_t Emitter::dma(int32_t channel, int32_t core) {
-  const std::string name = "dma" + std::to_string(channel);
-  return queue(name + "/" + std::to_string(core), {Queue::dma, -1, core, name});
+  const auto at = queues_.find({Queue::dma, channel, core});
+  return at != queues_.end() ? at->second : queue(Queue::dma, channel, core, "dma" + std::to_string(channel));
 }
 
-int32_t Emitter::collective(int32_t core) { return queue("collective/" + std::to_string(core), {Queue::collective, -1, core, "collective"}); }
-int32_t Emitter::host() { return queue("host", {Queue::host, -1, 0, "host"}); }
+int32_t Emitter::collective(int32_t core) { return queue(Queue::collective, -1, core, "collective"); }
+int32_t Emitter::host() { return queue(Queue::host, -1, 0, "host"); }
 
 Emitter::Pool& Emitter::pool(Role role, int32_t core) {
   const auto [at, made] = pools_.try_emplace({role, core});
-  if (made) at->second.places.push_back({0, role == Role::main ? main_capacity(chip_, program_) : capacity(role), -1, {}});
+  if (made)
+    if (const int64_t bytes = role == Role::main ? main_capacity(chip_, program_) : capacity(role); bytes > 0) at->second.free[0] = {bytes, {}};
   return at->second;
 }
 
@@ -70,10 +74,11 @@ int64_t Emitter::capacity(Role memory) const {
 int64_t Emitter::largest_free(Role memory, int32_t core) const {
   const auto at = pools_.find({memory, core});
   if (at == pools_.end()) return capacity(memory);
-  int64_t largest = 0, run = 0;
-  for (const Place& p : at->second.places) {
-    run = p.buffer < 0 ? run + std::max<int64_t>(0, p.end - std::max(p.begin, at->second.weights)) : 0;
+  int64_t largest = 0, run = 0, end = -1;
+  for (const auto& [begin, place] : at->second.free) {
+    run = (begin == end ? run : 0) + std::max<int64_t>(0, place.end - std::max(begin, at->second.weights));
     largest = std::max(largest, run);
+    end = place.end;
   }
   return largest;
 }
@@ -91,39 +96,65 @@ int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool 
     return bytes <= bank_bytes ? (in_bank + bytes <= bank_bytes ? begin : begin - in_bank + bank_bytes)
                                : (begin + bank_bytes - 1) / bank_bytes * bank_bytes;
   };
-  const bool local_weight = b.use == Buffer::weight && b.memory != Role::main;
+  const bool local_weight = b.use == Buffer::weight && b.memory != Role::main, main_weight = b.use == Buffer::weight && b.memory == Role::main;
   const int64_t lowest = local_weight ? 0 : p.weights, highest = local_weight && p.weights > 0 ? p.weights : INT64_MAX;
-  for (int pass = from_next ? 0 : 1; pass < 2; ++pass) {
-    for (size_t i = 0; i < p.places.size(); ++i) {
-      if (p.places[i].buffer >= 0 || (pass == 0 && p.places[i].end <= p.next)) continue;
-      const int64_t start = fit(std::max({p.places[i].begin, lowest, pass == 0 ? p.next : 0}));
+  for (const bool onwards : {true, false}) {
+    if (onwards && !from_next) continue;
+    auto first = p.free.begin();
+    if (onwards) {
+      first = p.free.upper_bound(p.next);
+      if (first != p.free.begin() && std::prev(first)->second.end > p.next) --first;
+    }
+    for (; first != p.free.end(); ++first) {
+      const int64_t start = fit(std::max({first->first, lowest, onwards ? p.next : 0}));
       if (start + bytes > highest) break;
-      size_t j = i;
-      while (j < p.places.size() && p.places[j].buffer < 0 && p.places[j].end < start + bytes) ++j;
-      if (j == p.places.size() || p.places[j].buffer >= 0 || start >= p.places[i].end) continue;
-      // Weights are there before the first instruction: where nothing ever lay.
-      const auto used = [](const Place& place) { return !place.last.empty(); };
-      if (b.use == Buffer::weight && b.memory == Role::main && std::any_of(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1, used)) continue;
-      const auto id = static_cast<int32_t>(program_.buffers.size());
+      if (start >= first->second.end) continue;
+      auto last = first;  // the run's place that holds the buffer's end
+      bool used = !first->second.last.empty(), whole = true;
+      while (last->second.end < start + bytes && whole) {
+        const auto next = std::next(last);
+        whole = next != p.free.end() && next->first == last->second.end;
+        if (!whole) break;
+        last = next;
+        used |= !last->second.last.empty();
+      }
+      if (!whole || (main_weight && used)) continue;  // weights are there before the first instruction: where nothing ever lay
       Tracked t;
-      for (size_t k = i; k <= j; ++k)
-        for (const Wait& w : p.places[k].last) add_wait(t.before, w.queue, w.count);
-      std::vector<Place> now;
-      if (start > p.places[i].begin) now.push_back({p.places[i].begin, start, -1, p.places[i].last});
-      now.push_back({start, start + bytes, id, {}});
-      if (p.places[j].end > start + bytes) now.push_back({start + bytes, p.places[j].end, -1, p.places[j].last});
-      p.places.erase(p.places.begin() + static_cast<std::ptrdiff_t>(i), p.places.begin() + static_cast<std::ptrdiff_t>(j) + 1);
-      p.places.insert(p.places.begin() + static_cast<std::ptrdiff_t>(i), now.begin(), now.end());
-      if (!local_weight) p.next = start + bytes;
+      t.begin = start;
+      t.end = start + bytes;
+      for (auto place = first; place != std::next(last); ++place)
+        for (const Wait& w : place->second.last) add_wait(t.before, w.queue, w.count);
+      const int64_t begin = first->first, end = last->second.end;
+      std::vector<Wait> before = std::move(first->second.last), after = first == last ? before : std::move(last->second.last);
+      p.free.erase(first, std::next(last));
+      if (begin < t.begin) p.free[begin] = {t.begin, std::move(before)};
+      if (t.end < end) p.free[t.end] = {end, std::move(after)};
+      if (!local_weight) p.next = t.end;
       p.used += bytes;
       p.peak = std::max(p.peak, p.used);
       b.address = start;
       program_.buffers.push_back(std::move(b));
       tracked_.push_back(std::move(t));
-      return id;
+      return static_cast<int32_t>(program_.buffers.size()) - 1;
     }
   }
   return -1;
+}
+
+// Neighbours with the same last users are one place.
+void Emitter::give_back(Pool& p, int64_t begin, int64_t end, std::vector<Wait> last) {
+  p.used -= end - begin;
+  auto next = p.free.lower_bound(begin);
+  if (next != p.free.end() && next->first == end && same(next->second.last, last)) {
+    end = next->second.end;
+    next = p.free.erase(next);
+  }
+  if (next != p.free.begin())
+    if (auto& [at, before] = *std::prev(next); before.end == begin && same(before.last, last)) {
+      before.end = end;
+      return;
+    }
+  p.free.emplace_hint(next, begin, Free{end, std::move(last)});
 }
 
 int32_t Emitter::main(std::string name, Buffer::Use use, DType dtype, int64_t elements, Value value) {
@@ -162,17 +193,13 @@ int32_t Emitter::local_weight(Role memory, std::string name, DType dtype, int64_
 
 void Emitter::release(int32_t id) {
   const Buffer& b = buffer(id);
-  Pool& p = pool(b.memory, b.memory == Role::main ? -1 : b.core);
   Tracked& t = tracked_[static_cast<size_t>(id)];
-  for (Place& place : p.places)
-    if (place.buffer == id) {
-      place.buffer = -1;
-      place.last = t.before;
-      for (const auto* uses : {&t.writes, &t.reads})
-        for (const Use& u : *uses) add_wait(place.last, u.queue, u.count);
-      p.used -= place.end - place.begin;
-      break;
-    }
+  if (t.end > t.begin) {
+    std::vector<Wait> last = std::move(t.before);
+    for (const auto* uses : {&t.writes, &t.reads})
+      for (const Use& u : *uses) add_wait(last, u.queue, u.count);
+    give_back(pool(b.memory, b.memory == Role::main ? -1 : b.core), t.begin, t.end, std::move(last));
+  }
   t = {};
 }
 
@@ -242,35 +269,32 @@ bool Emitter::covers(const Use& a, const Use& b) {
   return a.pitch == b.pitch && a.row_low <= b.row_low && b.row_high <= a.row_high && a.column_low <= b.column_low && b.column_high <= a.column_high;
 }
 
-void Emitter::depend(const Access& a, bool write, bool accumulate, int32_t queue, std::vector<Wait>& waits) const {
-  const Tracked& t = tracked_[static_cast<size_t>(a.buffer)];
-  const Use mine = box_of(a);
+void Emitter::depend(int32_t of, const Use& mine, bool write, bool accumulate, int32_t queue) {
+  const Tracked& t = tracked_[static_cast<size_t>(of)];
   for (const Use& u : t.writes) {
     if (u.queue == queue && (write || (accumulate && u.accumulate))) continue;  // in order on one engine
-    if (overlap(mine, u)) add_wait(waits, u.queue, u.count);
+    if (overlap(mine, u)) add_wait(waits_, u.queue, u.count);
   }
   if (!write) return;
   for (const Use& u : t.reads)
-    if (u.queue != queue && overlap(mine, u)) add_wait(waits, u.queue, u.count);
+    if (u.queue != queue && overlap(mine, u)) add_wait(waits_, u.queue, u.count);
   for (const Wait& w : t.before)
-    if (w.queue != queue) add_wait(waits, w.queue, w.count);
+    if (w.queue != queue) add_wait(waits_, w.queue, w.count);
 }
 
-void Emitter::record(const Access& a, bool write, bool accumulate, int32_t queue, int32_t count) {
-  Tracked& t = tracked_[static_cast<size_t>(a.buffer)];
-  Use mine = box_of(a);
-  mine.queue = queue;
-  mine.count = count;
-  mine.accumulate = accumulate;
+void Emitter::record(int32_t of, const Use& mine, bool write) {
+  Tracked& t = tracked_[static_cast<size_t>(of)];
   auto& list = write ? t.writes : t.reads;
   if (write) {
-    std::erase_if(t.writes, [&](const Use& u) { return covers(mine, u); });
-    std::erase_if(t.reads, [&](const Use& u) { return covers(mine, u); });
+    if (mine.pitch > 0) {
+      std::erase_if(t.writes, [&](const Use& u) { return covers(mine, u); });
+      std::erase_if(t.reads, [&](const Use& u) { return covers(mine, u); });
+    }
   } else {
     for (Use& u : list)
-      if (u.queue == queue && u.pitch == mine.pitch && u.low == mine.low && u.high == mine.high && u.column_low == mine.column_low &&
+      if (u.queue == mine.queue && u.pitch == mine.pitch && u.low == mine.low && u.high == mine.high && u.column_low == mine.column_low &&
           u.column_high == mine.column_high) {
-        u.count = count;
+        u.count = mine.count;
         return;
       }
   }
@@ -298,18 +322,27 @@ int32_t Emitter::begin_step(StepInfo info) {
 }
 
 int32_t Emitter::emit(Instruction i) {
-  const int32_t q = i.queue;
-  std::vector<Wait> waits;
+  const int32_t q = i.queue, count = ++issued_[static_cast<size_t>(q)];
   const bool joins = i.accumulate;
-  for (const Access& a : i.in)
-    if (a) depend(a, false, false, q, waits);
-  if (joins) depend(i.out, false, true, q, waits);  // reads what it adds to
-  depend(i.out, true, joins, q, waits);
-  if (i.out2) depend(i.out2, true, false, q, waits);
+  const auto use = [&](const Access& a, bool accumulate) {
+    Use u = a ? box_of(a) : Use{};
+    u.queue = q;
+    u.count = count;
+    u.accumulate = accumulate;
+    return u;
+  };
+  const std::array<Use, 3> read{use(i.in[0], false), use(i.in[1], false), use(i.in[2], false)};
+  const Use out = use(i.out, joins || i.op == Opcode::matmul), out2 = use(i.out2, false);
+  waits_.clear();
+  for (size_t k = 0; k < 3; ++k)
+    if (i.in[k]) depend(i.in[k].buffer, read[k], false, false, q);
+  if (joins) depend(i.out.buffer, out, false, true, q);  // reads what it adds to
+  depend(i.out.buffer, out, true, joins, q);
+  if (i.out2) depend(i.out2.buffer, out2, true, false, q);
   auto& seen = seen_[static_cast<size_t>(q)];
   seen.resize(std::max(seen.size(), program_.queues.size()), 0);
   i.wait_first = static_cast<int32_t>(program_.waits.size());
-  for (const Wait& w : waits) {
+  for (const Wait& w : waits_) {
     int32_t& known = seen[static_cast<size_t>(w.queue)];
     if (known >= w.count) continue;
     known = w.count;
@@ -317,14 +350,12 @@ int32_t Emitter::emit(Instruction i) {
   }
   i.wait_count = static_cast<int32_t>(program_.waits.size()) - i.wait_first;
   i.step = static_cast<int32_t>(program_.steps.size()) - 1;
-  const int32_t count = ++issued_[static_cast<size_t>(q)];
-  for (const Access& a : i.in)
-    if (a) record(a, false, false, q, count);
-  record(i.out, true, joins || i.op == Opcode::matmul, q, count);
-  if (i.out2) record(i.out2, true, false, q, count);
-  const auto number = static_cast<int32_t>(program_.code.size());
+  for (size_t k = 0; k < 3; ++k)
+    if (i.in[k]) record(i.in[k].buffer, read[k], false);
+  record(i.out.buffer, out, true);
+  if (i.out2) record(i.out2.buffer, out2, true);
   program_.code.push_back(i);
-  return number;
+  return static_cast<int32_t>(program_.code.size()) - 1;
 }
 
 void Emitter::note(std::string text) {

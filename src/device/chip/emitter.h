@@ -2,9 +2,9 @@
 // accesses need. Mappers say what to compute and where; order between engines follows from who reads and writes what.
 #pragma once
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "device/chip/program.h"
@@ -71,34 +71,36 @@ class Emitter {
   };
   struct Tracked {
     std::vector<Use> writes, reads;
-    std::vector<Wait> before;  // last users of the place before this buffer had it
+    std::vector<Wait> before;    // last users of the place before this buffer had it
+    int64_t begin = 0, end = 0;  // the place, while it has it
   };
-  struct Place {
-    int64_t begin = 0, end = 0;
-    int32_t buffer = -1;     // -1: free
-    std::vector<Wait> last;  // free: who used it last
+  struct Free {
+    int64_t end = 0;
+    std::vector<Wait> last;  // who used it last; neighbours that differ in this stay apart
   };
   struct Pool {
-    std::vector<Place> places;  // in address order, covering the memory
-    int64_t next = 0;           // where the search goes on
+    std::map<int64_t, Free> free;  // by begin; all else is taken
+    int64_t next = 0;              // where the search goes on
     int64_t used = 0, peak = 0;
-    int64_t weights = 0;        // bytes at the start that only local weights take
+    int64_t weights = 0;           // bytes at the start that only local weights take
   };
-  int32_t queue(const std::string& key, Queue q);
+  int32_t queue(Queue::Kind kind, int32_t index, int32_t core, std::string_view name);
   Pool& pool(Role role, int32_t core);
   int32_t add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool from_next);
+  void give_back(Pool& p, int64_t begin, int64_t end, std::vector<Wait> last);
   Use box_of(const Access& a) const;
   static bool overlap(const Use& a, const Use& b);
   static bool covers(const Use& a, const Use& b);
-  void depend(const Access& a, bool write, bool accumulate, int32_t queue, std::vector<Wait>& waits) const;
-  void record(const Access& a, bool write, bool accumulate, int32_t queue, int32_t count);
+  void depend(int32_t buffer, const Use& mine, bool write, bool accumulate, int32_t queue);
+  void record(int32_t buffer, const Use& mine, bool write);
 
   const Chip& chip_;
   Program program_;
-  std::map<std::string, int32_t, std::less<>> queues_;
+  std::map<std::tuple<Queue::Kind, int32_t, int32_t>, int32_t> queues_;  // kind; engine or channel; core
   std::vector<int32_t> issued_;             // instructions of each queue so far
   std::vector<std::vector<int32_t>> seen_;  // [queue][other]: the count it has already waited for
   std::vector<Tracked> tracked_;
+  std::vector<Wait> waits_;  // of the instruction being emitted
   std::map<std::pair<Role, int32_t>, Pool> pools_;
 };
 

@@ -263,8 +263,8 @@ double TileMapper::convolution_flops(const Convolution& c, double images, double
 }
 
 // Time of one way with so many parts of images, groups, channels and rows: the slowest of matrix engine, transfers and vector engines where they run side
-// by side, else their sum.
-double TileMapper::convolution_seconds(const Convolution& c, const ConvolutionPlan& plan) const {
+// by side, else their sum. More than `limit` bytes of local memory only if nothing fits.
+double TileMapper::convolution_seconds(const Convolution& c, const ConvolutionPlan& plan, double limit) const {
   const Step& s = c.step;
   const bool packed = plan.way == ConvolutionPlan::packed, on_vector = plan.way == ConvolutionPlan::channels;
   const auto part = [](int64_t extent, int64_t parts) { return static_cast<double>((extent + parts - 1) / parts); };
@@ -308,8 +308,7 @@ double TileMapper::convolution_seconds(const Convolution& c, const ConvolutionPl
   const double slowest = std::max({compute * count, transfers, vector * count});
   double seconds = overlap_ ? slowest + (x_bytes + w_bytes) / main_rate + compute + vector : compute * count + transfers + vector * count;
   seconds = seconds * (1 + 1e-4 * count) + count * (overlap_ ? 2e-7 : 1e-7);
-  const double limit = std::min(local_limit_ * 2, 0.95 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_);
-  return local > limit ? seconds + 1e3 * local / limit : seconds;  // only if nothing fits
+  return local > limit ? seconds + 1e3 * local / limit : seconds;
 }
 
 TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, const std::string& pin) const {
@@ -328,7 +327,7 @@ TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, c
   Extents spatial;
   for (const WindowAxis& v : s.windows) spatial.push_back(v.out);
   const int64_t least_columns = std::max<int64_t>(1, s.out_channels / std::max<int64_t>(chip_.matrix.cols, 1) * 2);
-  // Whole first: parts are only worth a look where transfers overlap or the whole does not fit.
+  const double limit = std::min(local_limit_ * 2, 0.95 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_);
   for (const auto way : ways)
     for (int64_t images = 1; images <= s.images; images *= 2)
       for (int64_t groups = 1; groups <= s.groups; groups *= 2)
@@ -337,7 +336,7 @@ TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, c
             for (const bool outer : {false, true}) {
               if (outer && channels * groups == 1) continue;
               ConvolutionPlan plan{way, images, groups, channels, rows, outer, 0};
-              plan.seconds = convolution_seconds(c, plan);
+              plan.seconds = convolution_seconds(c, plan, limit);
               if (plan.seconds < best.seconds) best = plan;
             }
   return best;

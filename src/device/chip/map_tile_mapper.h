@@ -168,7 +168,7 @@ class TileMapper {
   void convolution_tap_on_vector(const Convolution& c, const Box& box, const Place& x, const Place& w, const Place& out, const Extents& count, bool start);
   void finish_convolution(const Convolution& c, const Box& box, const Place& acc);
   double convolution_flops(const Convolution& c, double images, double groups, double channels, double pixels, bool packed) const;
-  double convolution_seconds(const Convolution& c, const ConvolutionPlan& plan) const;
+  double convolution_seconds(const Convolution& c, const ConvolutionPlan& plan, double limit) const;
   ConvolutionPlan plan_convolution(const Convolution& c, const std::string& pin) const;
   Place convolution_windows(const Convolution& c, const Box& box, bool packed);
   Place among_zeros(const Convolution& c, const Box& box, const Box& need);
