@@ -17,11 +17,13 @@ constexpr int64_t kAlwaysCopiedBytes = 65536;
 Tensor part_of(const Tensor& t, std::vector<int64_t> dims, int64_t outer, int64_t inner, int64_t ranks, int64_t rank) {
   const int64_t bits = is_string(t.dtype()) ? 0 : info(t.dtype()).storage_bits;
   const int64_t from = rank * inner;
-  if (bits > 0 && outer == 1 && from * bits % 8 == 0) return Tensor::view(t.dtype(), std::move(dims), t.data() + from * bits / 8, std::make_shared<const Tensor>(t));
+  if (bits > 0 && outer == 1 && from * bits % 8 == 0)
+    return Tensor::view(t.dtype(), std::move(dims), t.data() + from * bits / 8, std::make_shared<const Tensor>(t));
   Tensor out(t.dtype(), std::move(dims));
   if (is_string(t.dtype())) {
     for (int64_t o = 0; o < outer; ++o)
-      for (int64_t k = 0; k < inner; ++k) out.mutable_strings()[static_cast<size_t>(o * inner + k)] = t.strings()[static_cast<size_t>((o * ranks + rank) * inner + k)];
+      for (int64_t k = 0; k < inner; ++k)
+        out.mutable_strings()[static_cast<size_t>(o * inner + k)] = t.strings()[static_cast<size_t>((o * ranks + rank) * inner + k)];
     return out;
   }
   std::byte* to = out.mutable_data();
@@ -41,7 +43,8 @@ Tensor part_of(const Tensor& t, std::vector<int64_t> dims, int64_t outer, int64_
 
 class Writer {
  public:
-  Writer(const Graph& g, const Shards& plan, int64_t rank, ShardWeights weights) : g_(g), plan_(plan), rank_(rank), weights_(weights), rules_(g, plan.ranks), forms_(g.values.size()) {}
+  Writer(const Graph& g, const Shards& plan, int64_t rank, ShardWeights weights)
+      : g_(g), plan_(plan), rank_(rank), weights_(weights), rules_(g, plan.ranks), forms_(g.values.size()) {}
 
   Graph run() {
     Shards counted = plan_;
@@ -58,7 +61,8 @@ class Writer {
       for (const Way& way : s.nodes[i]) node(g_.nodes[i], way);
       for (const Value v : g_.nodes[i].outputs) convert(v, s);
     }
-    for (size_t k = 0; k < g_.outputs.size(); ++k) out_.outputs.push_back(form(g_.outputs[k], plan_.outputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan_.outputs[k]))));
+    for (size_t k = 0; k < g_.outputs.size(); ++k)
+      out_.outputs.push_back(form(g_.outputs[k], plan_.outputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan_.outputs[k]))));
     return std::move(out_);
   }
 
@@ -80,7 +84,8 @@ class Writer {
     m.specialization = n.specialization;
     m.origin = n.origin;
     m.location = n.location;
-    for (size_t k = 0; k < n.inputs.size(); ++k) m.inputs.push_back(!n.inputs[k] ? kNoValue : way.shift >= 0 && k == 1 ? near_indices(n, way) : form(n.inputs[k], way.operands[k]));
+    for (size_t k = 0; k < n.inputs.size(); ++k)
+      m.inputs.push_back(!n.inputs[k] ? kNoValue : way.shift >= 0 && k == 1 ? near_indices(n, way) : form(n.inputs[k], way.operands[k]));
     std::vector<Type> types;
     for (size_t k = 0; k < n.outputs.size(); ++k) types.push_back(rules_.local_type(g_.type(n.outputs[k]), way.results[k]));
     const int32_t at = out_.add_node(std::move(m), std::move(types));
@@ -153,7 +158,10 @@ class Writer {
     const Origin origin = made_by ? made_by->origin : nullptr;
     for (const auto& [from, to] : s.values[static_cast<size_t>(v.id)]) {
       const Value x = form(v, from);
-      keep(v, to, to.kind == Part::split ? slice(v, x, to, origin) : from.kind == Part::partial ? reduce(v, x, from, origin) : gather(v, x, from, origin));
+      keep(v, to,
+           to.kind == Part::split       ? slice(v, x, to, origin)
+           : from.kind == Part::partial ? reduce(v, x, from, origin)
+                                        : gather(v, x, from, origin));
     }
   }
 
@@ -162,7 +170,9 @@ class Writer {
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int64_t>(i);
     return Tensor::from_ints(DType::i64, {1, plan_.ranks}, ids);
   }
-  Attrs group() const { return {{"replica_groups", everyone()}, {"channel_id", int64_t{0}}, {"channel_type", int64_t{0}}, {"use_global_device_ids", false}}; }
+  Attrs group() const {
+    return {{"replica_groups", everyone()}, {"channel_id", int64_t{0}}, {"channel_type", int64_t{0}}, {"use_global_device_ids", false}};
+  }
 
   Value reduce(Value v, Value x, const Part& from, const Origin& origin) {
     const char* body = from.fold == Part::add ? "add" : from.fold == Part::maximum ? "maximum" : "minimum";
@@ -201,7 +211,8 @@ class Writer {
     start[dim] = rank_ * share;
     limit[dim] = (rank_ + 1) * share;
     made[dim] = share;
-    const Value y = add("slice", x, {{"start_indices", start}, {"limit_indices", limit}, {"strides", Ints(start.size(), 1)}}, Type::tensor(type.dtype, made), origin);
+    const Value y = add("slice", x, {{"start_indices", start}, {"limit_indices", limit}, {"strides", Ints(start.size(), 1)}},
+                        Type::tensor(type.dtype, made), origin);
     return blocks ? reshape(y, rules_.local_dims(g_.type(v), to), origin) : y;
   }
 
@@ -217,7 +228,9 @@ class Writer {
 }  // namespace
 
 Graph shard(const Graph& graph, const Shards& plan, int64_t rank, ShardWeights weights) {
-  if (rank < 0 || rank >= plan.ranks) fail_usage("shard of " + graph.name, "a rank in [0, " + std::to_string(plan.ranks) + ")", std::to_string(rank), "Ask for one of the plan's ranks");
+  if (rank < 0 || rank >= plan.ranks)
+    fail_usage("shard of " + graph.name, "a rank in [0, " + std::to_string(plan.ranks) + ")", std::to_string(rank),
+               "Ask for one of the plan's ranks");
   if (plan.ways.size() != graph.nodes.size() || plan.inputs.size() != graph.inputs.size() || plan.outputs.size() != graph.outputs.size())
     fail_internal("shard of " + graph.name, "the graph that was planned", "another one");
   return Writer(graph, plan, rank, weights).run();

@@ -35,20 +35,21 @@ struct Way {
 
 // What a plan weighs: time as FLOPs of one rank.
 struct ShardPrices {
-  double flops_per_link_byte = 256;     // sent by a rank; chips of today have 300 to 2,000 at their narrowest type
-  double flops_per_weight_byte = 32;    // read from a rank's memory; chips of today have 200 to 300, shared by the items of a batch
-  double flops_per_collective = 2e6;    // its start, however small
+  double flops_per_link_byte =
+      160;  // sent by a rank. Chips have 300 to 2,000; less leans to splitting, which is what tensor parallelism is asked for
+  double flops_per_weight_byte = 32;  // read by a rank
+  double flops_per_collective = 2e7;  // its start, however small
 };
 
 struct Shards {
   int64_t ranks = 1;
   Split split = Split::batch;
-  std::vector<int> inputs;    // of each graph input: the dimension of which every rank gets its part, in order of ranks; -1: the whole to each
-  std::vector<int> outputs;   // of each graph output: the dimension along which the ranks' parts are concatenated; -1: each rank has the whole
+  std::vector<int> inputs;         // of each graph input: the dimension of which every rank gets its part, in order of ranks; -1: the whole to each
+  std::vector<int> outputs;        // of each graph output: the dimension along which the ranks' parts are concatenated; -1: each rank has the whole
   std::vector<std::string> notes;  // what every rank does whole, and why
   int64_t collectives = 0;
-  double collective_bytes = 0;     // sent by each rank: 2 (R-1)/R of what all_reduce folds, (R-1)/R of what all_gather makes (rings)
-  std::vector<Way> ways;           // by node; empty for nodes that only constants decide: each rank makes what it needs of their results
+  double collective_bytes = 0;  // sent by each rank: 2 (R-1)/R of what all_reduce folds, (R-1)/R of what all_gather makes (rings)
+  std::vector<Way> ways;        // by node; empty for nodes that only constants decide: each rank makes what it needs of their results
 };
 
 // Sizes must be bound. batch: inputs whose leading dimension is the first input's are split there. tensor: inputs are whole, products of weights

@@ -133,7 +133,9 @@ struct Maker {
     };
     const size_t operands = n.inputs.size() / 2;
     for (size_t a = 0; a < in(0).size(); ++a) {
-      if (!size[a].is(1) || (a < low.size() && !low[a].is(0)) || (a < high.size() && !high[a].is(0)) || !plain("window_strides", a, 1) || !plain("base_dilations", a, 1)) continue;
+      if (!size[a].is(1) || (a < low.size() && !low[a].is(0)) || (a < high.size() && !high[a].is(0)) || !plain("window_strides", a, 1) ||
+          !plain("base_dilations", a, 1))
+        continue;
       Link l = none();
       for (size_t k = 0; k < operands; ++k) l.operands[k] = narrow(a);
       std::fill(l.results.begin(), l.results.end(), narrow(a));
@@ -143,8 +145,8 @@ struct Maker {
 
   // C[batch..., lhs free..., rhs free...]
   void dot() {
-    const Ints &lb = n.attrs.ints("lhs_batching_dimensions"), &rb = n.attrs.ints("rhs_batching_dimensions"), &lc = n.attrs.ints("lhs_contracting_dimensions"),
-               &rc = n.attrs.ints("rhs_contracting_dimensions");
+    const Ints &lb = n.attrs.ints("lhs_batching_dimensions"), &rb = n.attrs.ints("rhs_batching_dimensions"),
+               &lc = n.attrs.ints("lhs_contracting_dimensions"), &rc = n.attrs.ints("rhs_contracting_dimensions");
     int16_t to = 0;
     const auto link = [&](int64_t lhs, int64_t rhs, int16_t result_dim) {
       Link l = none();
@@ -201,8 +203,9 @@ struct Maker {
 
   // Windows that span a dimension of the operand; positions of the indices; dimensions that both have.
   void gather() {
-    const Ints &offsets = n.attrs.ints("offset_dims"), &collapsed = n.attrs.ints("collapsed_slice_dims"), &batching = n.attrs.ints("operand_batching_dims"),
-               &index_batching = n.attrs.ints("start_indices_batching_dims"), &moved = n.attrs.ints("start_index_map");
+    const Ints &offsets = n.attrs.ints("offset_dims"), &collapsed = n.attrs.ints("collapsed_slice_dims"),
+               &batching = n.attrs.ints("operand_batching_dims"), &index_batching = n.attrs.ints("start_indices_batching_dims"),
+               &moved = n.attrs.ints("start_index_map");
     const Dims window = n.attrs.dims("slice_sizes");
     size_t next = 0;
     for (size_t d = 0; d < in(0).size(); ++d) {
@@ -254,9 +257,33 @@ struct Maker {
   }
 
   void make() {
-    static const std::set<std::string_view> more_elementwise = {"square", "sinh", "cosh", "asin", "acos", "atan", "asinh", "acosh", "atanh", "erfc", "is_inf", "is_pos_inf",
-                                                                "is_neg_inf", "hard_swish", "shift_left", "shift_right_arithmetic", "shift_right_logical", "popcnt",
-                                                                "count_leading_zeros", "lgamma", "digamma", "real", "imag", "complex", "conj", "reduce_precision", "erf_inv"};
+    static const std::set<std::string_view> more_elementwise = {"square",
+                                                                "sinh",
+                                                                "cosh",
+                                                                "asin",
+                                                                "acos",
+                                                                "atan",
+                                                                "asinh",
+                                                                "acosh",
+                                                                "atanh",
+                                                                "erfc",
+                                                                "is_inf",
+                                                                "is_pos_inf",
+                                                                "is_neg_inf",
+                                                                "hard_swish",
+                                                                "shift_left",
+                                                                "shift_right_arithmetic",
+                                                                "shift_right_logical",
+                                                                "popcnt",
+                                                                "count_leading_zeros",
+                                                                "lgamma",
+                                                                "digamma",
+                                                                "real",
+                                                                "imag",
+                                                                "complex",
+                                                                "conj",
+                                                                "reduce_precision",
+                                                                "erf_inv"};
     const std::string_view name = n.op->name;
     if (name == "iota") return iota();
     if (is_elementwise(n) || more_elementwise.contains(name)) return elementwise();

@@ -1,6 +1,7 @@
 // passes/shard_plan.cc — plan_shards: what every rank has of each value, chosen by weighing work saved against bytes sent. Node after node in order,
 // the cheapest ways to every state of the values still in use are kept (a beam).
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -13,7 +14,7 @@ namespace bascule::passes {
 namespace {
 
 constexpr int64_t kMostStates = 32, kFewestStates = 4, kStatesTimesNodes = 64000;  // kept after each node: bounds the time of a plan
-constexpr size_t kMostWishes = 4;                                                  // of a value
+constexpr size_t kMostWishes = 6;                                                  // of a value
 constexpr double kFlopsPerByteHeld = 1e-3;                                         // of results: of plans that cost the same, the one that holds less
 
 bool is_product(const Node& n) { return n.op->name == "dot_general" || n.op->name == "convolution"; }
@@ -21,7 +22,14 @@ bool is_product(const Node& n) { return n.op->name == "dot_general" || n.op->nam
 class Planner {
  public:
   Planner(const Graph& g, const ShardPrices& prices, Shards& plan)
-      : g_(g), prices_(prices), plan_(plan), rules_(g, plan.ranks), anywhere_(g.values.size(), false), parts_(g.values.size()), wishes_(g.values.size()), ways_(g.nodes.size()) {}
+      : g_(g),
+        prices_(prices),
+        plan_(plan),
+        rules_(g, plan.ranks),
+        anywhere_(g.values.size(), false),
+        parts_(g.values.size()),
+        wishes_(g.values.size()),
+        ways_(g.nodes.size()) {}
 
   void run() {
     plan_.inputs.assign(g_.inputs.size(), -1);
@@ -31,7 +39,7 @@ class Planner {
     if (plan_.split == Split::batch && plan_.ranks > 1) split_batch();
     if (plan_.split == Split::tensor && plan_.ranks > 1) make_wishes();
     search();
-    schedule(g_, rules_, plan_);
+    note(schedule(g_, rules_, plan_));
   }
 
  private:
@@ -44,6 +52,8 @@ class Planner {
       if (!std::all_of(n.inputs.begin(), n.inputs.end(), [&](Value v) { return !v || anywhere(v); })) continue;
       for (const Value v : n.outputs) anywhere_[static_cast<size_t>(v.id)] = true;
     }
+    for (const Node& n : g_.nodes)
+      if (const auto k = weight_of(n)) first_use_.try_emplace(n.inputs[*k], &n);
   }
 
   // ---- where splits begin
@@ -56,14 +66,18 @@ class Planner {
       if (lead && !batch) {
         batch = *lead;
         if (*batch % plan_.ranks != 0 || *batch == 0)
-          fail_usage("input '" + escaped(g_.at(g_.inputs[k]).name) + "' " + t.text(), "a batch that divides by " + std::to_string(plan_.ranks) + ", as many as run it", std::to_string(*batch),
+          fail_usage("input '" + escaped(g_.at(g_.inputs[k]).name) + "' " + t.text(),
+                     "a batch that divides by " + std::to_string(plan_.ranks) + ", as many as run it", std::to_string(*batch),
                      "Choose a batch that is a multiple, or fewer cores or chips");
       }
       if (lead && lead == batch && rules_.divides(g_.inputs[k], Part::along(0))) plan_.inputs[k] = 0;
       else ++whole;
     }
-    if (!batch) fail_usage("batch of " + g_.name, "an input with a leading dimension", "none", "Split the weights instead (tensor parallel), or use one core");
-    if (whole) plan_.notes.push_back(std::to_string(whole) + " of " + std::to_string(g_.inputs.size()) + " inputs go whole to every rank: their leading dimension is not the batch, " + std::to_string(*batch));
+    if (!batch)
+      fail_usage("batch of " + g_.name, "an input with a leading dimension", "none", "Split the weights instead (tensor parallel), or use one core");
+    if (whole)
+      plan_.notes.push_back(std::to_string(whole) + " of " + std::to_string(g_.inputs.size()) +
+                            " inputs go whole to every rank: their leading dimension is not the batch, " + std::to_string(*batch));
   }
 
   // Which of the operands of a product is made of weights, if just one is.
@@ -77,37 +91,35 @@ class Planner {
     auto& list = wishes_[static_cast<size_t>(v.id)];
     if (list.size() < kMostWishes && std::find(list.begin(), list.end(), p) == list.end()) list.push_back(p);
   }
-  // From the last node back: attention wants heads in parts, a product with weights its contracted dimension. What moves elements asks of its operand
-  // what it was asked for, down to the product that can leave its result so.
+  // From the last node back: a result may leave in parts, attention wants heads in parts, a product with weights its contracted dimension. What moves
+  // elements asks of its operand what it was asked for, up to the product that can leave its result so.
   void make_wishes() {
+    for (const Value v : g_.outputs)
+      for (size_t a = 0; a < g_.type(v).dims.size(); ++a)
+        if (rules_.divides(v, Part::along(a))) wish(v, Part::along(a));
     for (size_t i = g_.nodes.size(); i-- > 0;) {
       const Node& n = g_.nodes[i];
       if (n.outputs.empty() || anywhere(n)) continue;
       const auto ask = [&](const std::optional<Way>& way) {
         for (size_t k = 0; way && k < n.inputs.size(); ++k) wish(n.inputs[k], way->operands[k]);
       };
-      if (n.op->name == "attention") ask(rules_.along(n, rules_.links(n)[1], 1));
-      if (is_product(n))
+      if (is_product(n) || n.op->name == "attention")
         for (const Link& l : rules_.links(n))
-          if (l.operands[0] >= 0 && l.operands[1] >= 0) ask(rules_.along(n, l, 1));
+          if (l.operands[0] >= (is_product(n) ? 0 : 1) && l.operands[1] >= 0) ask(rules_.along(n, l, 1));
       for (size_t k = 0; k < n.outputs.size(); ++k)
         for (const Part& p : wishes_[static_cast<size_t>(n.outputs[k].id)]) ask(rules_.from_result(n, k, p));
     }
   }
-  // The ways in which a product divides its weight.
+  // The ways in which a product takes columns of its weight (or groups) and leaves its result as somebody wishes. It takes rows only of an operand
+  // that is in parts already: to cut a whole one and fold whole results is what nobody does.
   std::vector<Way> divided_weight(const Node& n) const {
     std::vector<Way> out;
     const auto weight = plan_.split == Split::tensor ? weight_of(n) : std::nullopt;
     if (!weight) return out;
-    for (const Link& l : rules_.links(n)) {
-      if (l.operands[*weight] < 0) continue;
-      std::vector<int64_t> blocks;
+    for (const Link& l : rules_.links(n))
       for (const Part& p : wishes_[static_cast<size_t>(n.outputs[0].id)])
-        if (p.dim == l.results[0]) blocks.push_back(p.blocks);
-      if (std::find(blocks.begin(), blocks.end(), 1) == blocks.end()) blocks.push_back(1);
-      for (const int64_t b : blocks)
-        if (auto way = rules_.along(n, l, b)) out.push_back(std::move(*way));
-    }
+        if (l.operands[*weight] >= 0 && l.results[0] == p.dim)
+          if (auto way = rules_.along(n, l, p.blocks)) out.push_back(std::move(*way));
     return out;
   }
 
@@ -117,7 +129,9 @@ class Planner {
       const auto d = constants(g_.type(v).dims);
       return d ? static_cast<double>(std::max<int64_t>(0, element_count(*d))) : 0.0;
     };
-    const auto extent = [&](size_t k, int64_t a) { return static_cast<double>(g_.type(n.inputs[k]).dims[static_cast<size_t>(a)].constant().value_or(0)); };
+    const auto extent = [&](size_t k, int64_t a) {
+      return static_cast<double>(g_.type(n.inputs[k]).dims[static_cast<size_t>(a)].constant().value_or(0));
+    };
     double each = 0;
     if (n.op->name == "dot_general") {
       each = 1;
@@ -135,9 +149,8 @@ class Planner {
     const auto split = [](const Part& p) { return p.kind == Part::split; };
     const bool divided = std::any_of(way.operands.begin(), way.operands.end(), split) || std::any_of(way.results.begin(), way.results.end(), split);
     double sum = divided ? work_flops / static_cast<double>(plan_.ranks) : work_flops;
-    if (is_product(n))
-      for (size_t k = 0; k < 2; ++k)
-        if (anywhere(n.inputs[k])) sum += prices_.flops_per_weight_byte * rules_.bytes(n.inputs[k]) * share(way.operands[k]);
+    if (const auto k = weight_of(n); k && first_use_.at(n.inputs[*k]) == &n)  // a weight that several nodes use is read once
+      sum += prices_.flops_per_weight_byte * rules_.bytes(n.inputs[*k]) * share(way.operands[*k]);
     for (size_t k = 0; k < n.outputs.size(); ++k) sum += kFlopsPerByteHeld * rules_.bytes(n.outputs[k]) * share(way.results[k]);
     return sum;
   }
@@ -315,7 +328,17 @@ class Planner {
     std::vector<size_t> order(next.size());
     for (size_t k = 0; k < order.size(); ++k) order[k] = k;
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return next[a].cost < next[b].cost; });
-    order.resize(std::min(order.size(), most));
+    // What is whole now costs more than parts that are paid for later: never dropped, so that both can be compared where the parts end.
+    const auto all_whole = [&](size_t k) {
+      for (size_t j = 0; j < live.values.size(); ++j)
+        if (part(live.values[j], next[k].states[j]).kind != Part::whole) return false;
+      return true;
+    };
+    if (order.size() > most) {
+      const auto at = std::find_if(order.begin(), order.end(), all_whole);
+      if (at != order.end() && at - order.begin() >= static_cast<std::ptrdiff_t>(most)) order[most - 1] = *at;
+      order.resize(most);
+    }
     kept.clear();
     choices.clear();
     for (const size_t k : order) {
@@ -332,7 +355,8 @@ class Planner {
     for (size_t b = 0; b < kept.size(); ++b) {
       double cost = kept[b].cost;
       for (const Value v : g_.outputs)
-        if (!anywhere(v) && !(state_of(kept[b], v) & 1) && !ends_in_parts(part(v, state_of(kept[b], v)))) cost += price_of_whole(v, part(v, state_of(kept[b], v)));
+        if (!anywhere(v) && !(state_of(kept[b], v) & 1) && !ends_in_parts(part(v, state_of(kept[b], v))))
+          cost += price_of_whole(v, part(v, state_of(kept[b], v)));
       if (least < 0 || cost < least) {
         least = cost;
         best = b;
@@ -351,25 +375,74 @@ class Planner {
     }
   }
 
+  // ---- what the reader of a plan wants to know
+  static std::string listed(const std::map<std::string, int64_t>& counts) {
+    std::string out;
+    for (const auto& [what, n] : counts) out += (out.empty() ? "" : ", ") + what + (n > 1 ? " (" + std::to_string(n) + ")" : "");
+    return out;
+  }
+  void note(const ShardSchedule& s) {
+    if (plan_.ranks == 1) return;
+    const auto count = [](int64_t some, int64_t all, const char* what) { return std::to_string(some) + " of " + std::to_string(all) + " " + what; };
+    int64_t products = 0, dear = 0, fixed = 0;
+    std::map<std::string, int64_t> heads, gathered;
+    for (size_t i = 0; i < g_.nodes.size(); ++i) {
+      const Node& n = g_.nodes[i];
+      const bool whole =
+          std::all_of(plan_.ways[i].operands.begin(), plan_.ways[i].operands.end(), [](const Part& p) { return p.kind == Part::whole; }) &&
+          plan_.ways[i].results == rules_.whole(n).results;
+      if (weight_of(n)) {
+        ++products;
+        if (whole) ++(divided_weight(n).empty() ? fixed : dear);
+      } else if (n.op->name == "attention" && !anywhere(n) && whole) {
+        const Dims &q = g_.type(n.inputs[0]).dims, &k = g_.type(n.inputs[1]).dims;
+        ++heads[q[1].text() + (q[1] == k[1] ? "" : " on " + k[1].text()) + " heads"];
+      }
+    }
+    if (plan_.split == Split::tensor) {
+      const std::string by = " by " + std::to_string(plan_.ranks);
+      if (fixed)
+        plan_.notes.push_back(count(fixed, products, "products with weights are done whole by every rank: their columns do not divide") + by +
+                              ", or nothing after them takes parts");
+      if (dear)
+        plan_.notes.push_back(
+            count(dear, products, "products with weights are done whole by every rank: parts would save less than the collectives cost"));
+      if (!heads.empty())
+        plan_.notes.push_back("attention is done whole by every rank where heads do not divide" + by +
+                              " or its operands are whole: " + listed(heads));
+    }
+    for (size_t i = 0; i < g_.nodes.size(); ++i)
+      for (size_t k = 0; k < plan_.ways[i].operands.size(); ++k) {
+        const Value v = g_.nodes[i].inputs[k];
+        if (!v || plan_.ways[i].operands[k].kind != Part::whole) continue;
+        const auto& steps = s.values[static_cast<size_t>(v.id)];
+        if (!steps.empty() && steps[0].from.kind == Part::split) ++gathered[std::string(g_.nodes[i].op->name)];
+      }
+    if (!gathered.empty()) plan_.notes.push_back("parts are gathered for operators that take whole operands: " + listed(gathered));
+  }
+
   const Graph& g_;
   const ShardPrices& prices_;
   Shards& plan_;
   ShardRules rules_;
-  std::vector<bool> anywhere_;            // by value
-  std::vector<std::vector<Part>> parts_;  // by value: in what parts some plan has it
+  std::vector<bool> anywhere_;              // by value
+  std::map<Value, const Node*> first_use_;  // of weights, by products
+  std::vector<std::vector<Part>> parts_;    // by value: in what parts some plan has it
   std::vector<std::vector<Part>> wishes_;
-  std::vector<std::vector<Way>> ways_;    // by node: those of some plan
+  std::vector<std::vector<Way>> ways_;  // by node: those of some plan
 };
 
 }  // namespace
 
 Shards plan_shards(const Graph& graph, int64_t ranks, Split split, const ShardPrices& prices) {
   if (ranks < 1) fail_usage("shards of " + graph.name, "1 rank or more", std::to_string(ranks), "Ask for at least one core and one chip");
-  static const std::set<std::string_view> together = {"all_reduce", "all_gather", "all_to_all", "reduce_scatter", "collective_permute", "collective_broadcast",
-                                                      "replica_id", "partition_id", "send", "recv", "infeed", "outfeed"};
+  static const std::set<std::string_view> together = {
+      "all_reduce", "all_gather", "all_to_all", "reduce_scatter", "collective_permute", "collective_broadcast", "replica_id", "partition_id",
+      "send",       "recv",       "infeed",     "outfeed"};
   for (const Node& n : graph.nodes)
     if (together.contains(n.op->name))
-      fail_unsupported(std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : ""), "a model of one process", "one written for several", "Run it without splitting it further");
+      fail_unsupported(std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : ""), "a model of one process", "one written for several",
+                       "Run it without splitting it further");
   Shards plan;
   plan.ranks = ranks;
   plan.split = split;

@@ -21,7 +21,8 @@ std::optional<Part> reshaped_part(const std::vector<int64_t>& from, const std::v
   for (size_t k = 0; k < to.size(); ++k) {
     int64_t after = 1;
     for (size_t a = k + 1; a < to.size(); ++a) after *= to[a];
-    if (before > 0 && after > 0 && outer % before == 0 && inner % after == 0 && to[k] == (outer / before) * ranks * (inner / after)) return Part::along(k, outer / before);
+    if (before > 0 && after > 0 && outer % before == 0 && inner % after == 0 && to[k] == (outer / before) * ranks * (inner / after))
+      return Part::along(k, outer / before);
     before *= to[k];
   }
   return std::nullopt;
@@ -166,8 +167,8 @@ std::optional<Way> ShardRules::near_gather(const Node& n, const Part& part) cons
   const Ints& moved = n.attrs.ints("start_index_map");
   const auto at = std::find(moved.begin(), moved.end(), part.dim);
   const auto rows = extent(n.inputs[0], static_cast<size_t>(part.dim));
-  if (!indices || at == moved.end() || !rows || part.blocks != 1 || *rows % ranks_ != 0 || indices->elements() == 0 || indices->elements() > kMostLookedAt ||
-      !n.attrs.dims("slice_sizes")[static_cast<size_t>(part.dim)].is(1))
+  if (!indices || at == moved.end() || !rows || part.blocks != 1 || *rows % ranks_ != 0 || indices->elements() == 0 ||
+      indices->elements() > kMostLookedAt || !n.attrs.dims("slice_sizes")[static_cast<size_t>(part.dim)].is(1))
     return std::nullopt;
   const auto component = at - moved.begin(), vector_dim = n.attrs.integer("index_vector_dim");
   for (const Link& l : links(n)) {
