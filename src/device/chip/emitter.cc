@@ -60,8 +60,10 @@ int32_t Emitter::host() { return queue(Queue::host, -1, 0, "host"); }
 
 Emitter::Pool& Emitter::pool(Role role, int32_t core) {
   const auto [at, made] = pools_.try_emplace({role, core});
-  if (made)
-    if (const int64_t bytes = role == Role::main ? main_capacity(chip_, program_) : capacity(role); bytes > 0) at->second.free[0] = {bytes, {}};
+  if (const int64_t bytes = made ? role == Role::main ? main_capacity(chip_, program_) : capacity(role) : 0; bytes > 0) {
+    at->second.used = bytes;
+    give_back(at->second, 0, bytes, {});
+  }
   return at->second;
 }
 
@@ -74,12 +76,8 @@ int64_t Emitter::capacity(Role memory) const {
 int64_t Emitter::largest_free(Role memory, int32_t core) const {
   const auto at = pools_.find({memory, core});
   if (at == pools_.end()) return capacity(memory);
-  int64_t largest = 0, run = 0, end = -1;
-  for (const auto& [begin, place] : at->second.free) {
-    run = (begin == end ? run : 0) + std::max<int64_t>(0, place.end - std::max(begin, at->second.weights));
-    largest = std::max(largest, run);
-    end = place.end;
-  }
+  int64_t largest = 0;
+  for (const auto& [begin, end] : at->second.runs) largest = std::max(largest, end - std::max(begin, at->second.weights));
   return largest;
 }
 
@@ -100,37 +98,21 @@ int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool 
   const int64_t lowest = local_weight ? 0 : p.weights, highest = local_weight && p.weights > 0 ? p.weights : INT64_MAX;
   for (const bool onwards : {true, false}) {
     if (onwards && !from_next) continue;
-    auto first = p.free.begin();
+    auto run = p.runs.begin();
     if (onwards) {
-      first = p.free.upper_bound(p.next);
-      if (first != p.free.begin() && std::prev(first)->second.end > p.next) --first;
+      run = p.runs.upper_bound(p.next);
+      if (run != p.runs.begin() && std::prev(run)->second > p.next) --run;
     }
-    for (; first != p.free.end(); ++first) {
-      const int64_t start = fit(std::max({first->first, lowest, onwards ? p.next : 0}));
+    for (; run != p.runs.end(); ++run) {
+      int64_t start = fit(std::max({run->first, lowest, onwards ? p.next : 0}));
       if (start + bytes > highest) break;
-      if (start >= first->second.end) continue;
-      auto last = first;  // the run's place that holds the buffer's end
-      bool used = !first->second.last.empty(), whole = true;
-      while (last->second.end < start + bytes && whole) {
-        const auto next = std::next(last);
-        whole = next != p.free.end() && next->first == last->second.end;
-        if (!whole) break;
-        last = next;
-        used |= !last->second.last.empty();
-      }
-      if (!whole || (main_weight && used)) continue;  // weights are there before the first instruction: where nothing ever lay
+      if (start + bytes <= run->second && main_weight) start = untouched(p, start, run->second, bytes);
+      if (start + bytes > run->second) continue;
       Tracked t;
       t.begin = start;
       t.end = start + bytes;
-      for (auto place = first; place != std::next(last); ++place)
-        for (const Wait& w : place->second.last) add_wait(t.before, w.queue, w.count);
-      const int64_t begin = first->first, end = last->second.end;
-      std::vector<Wait> before = std::move(first->second.last), after = first == last ? before : std::move(last->second.last);
-      p.free.erase(first, std::next(last));
-      if (begin < t.begin) p.free[begin] = {t.begin, std::move(before)};
-      if (t.end < end) p.free[t.end] = {end, std::move(after)};
+      take(p, t);
       if (!local_weight) p.next = t.end;
-      p.used += bytes;
       p.peak = std::max(p.peak, p.used);
       b.address = start;
       program_.buffers.push_back(std::move(b));
@@ -141,9 +123,47 @@ int32_t Emitter::add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool 
   return -1;
 }
 
+// Weights are there before the first instruction: where, of a run's end from `start` on, nothing ever lay. `end` if nowhere.
+int64_t Emitter::untouched(const Pool& p, int64_t start, int64_t end, int64_t bytes) {
+  for (auto place = std::prev(p.free.upper_bound(start)); start + bytes <= end; ++place) {
+    if (!place->second.last.empty()) start = place->second.end;
+    else if (place->second.end >= start + bytes) return start;
+  }
+  return end;
+}
+
+// The place of `t`, within a run: who used it last comes before it.
+void Emitter::take(Pool& p, Tracked& t) {
+  const auto first = std::prev(p.free.upper_bound(t.begin));
+  auto last = first;
+  for (;; ++last) {
+    for (const Wait& w : last->second.last) add_wait(t.before, w.queue, w.count);
+    if (last->second.end >= t.end) break;
+  }
+  const int64_t begin = first->first, end = last->second.end;
+  std::vector<Wait> before = std::move(first->second.last), after = first == last ? before : std::move(last->second.last);
+  p.free.erase(first, std::next(last));
+  if (begin < t.begin) p.free[begin] = {t.begin, std::move(before)};
+  if (t.end < end) p.free[t.end] = {end, std::move(after)};
+  const auto run = std::prev(p.runs.upper_bound(t.begin));
+  const int64_t run_end = run->second;
+  if (run->first < t.begin) run->second = t.begin;
+  else p.runs.erase(run);
+  if (t.end < run_end) p.runs[t.end] = run_end;
+  p.used += t.end - t.begin;
+}
+
 // Neighbours with the same last users are one place.
 void Emitter::give_back(Pool& p, int64_t begin, int64_t end, std::vector<Wait> last) {
   p.used -= end - begin;
+  int64_t run_begin = begin, run_end = end;
+  auto run = p.runs.lower_bound(begin);
+  if (run != p.runs.end() && run->first == end) {
+    run_end = run->second;
+    run = p.runs.erase(run);
+  }
+  if (run != p.runs.begin() && std::prev(run)->second == begin) run_begin = std::prev(run)->first;
+  p.runs[run_begin] = run_end;
   auto next = p.free.lower_bound(begin);
   if (next != p.free.end() && next->first == end && same(next->second.last, last)) {
     end = next->second.end;
@@ -361,6 +381,11 @@ int32_t Emitter::emit(Instruction i) {
 void Emitter::note(std::string text) {
   auto& notes = program_.notes;
   if (std::find(notes.begin(), notes.end(), text) == notes.end()) notes.push_back(std::move(text));
+}
+
+void Emitter::reuse(Program&& old) {
+  old.code.clear();
+  if (program_.code.empty()) program_.code = std::move(old.code);
 }
 
 Program Emitter::finish() {

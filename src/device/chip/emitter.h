@@ -60,6 +60,8 @@ class Emitter {
   Program& program() { return program_; }
   // Peaks, queue names; nothing may be emitted after.
   Program finish();
+  // Takes over the room that a program no longer wanted has for its code.
+  void reuse(Program&& old);
 
  private:
   struct Use {                  // a box of a buffer touched by an instruction
@@ -79,7 +81,8 @@ class Emitter {
     std::vector<Wait> last;  // who used it last; neighbours that differ in this stay apart
   };
   struct Pool {
-    std::map<int64_t, Free> free;  // by begin; all else is taken
+    std::map<int64_t, Free> free;     // by begin; all else is taken
+    std::map<int64_t, int64_t> runs;  // of free places side by side: begin, end
     int64_t next = 0;              // where the search goes on
     int64_t used = 0, peak = 0;
     int64_t weights = 0;           // bytes at the start that only local weights take
@@ -87,7 +90,9 @@ class Emitter {
   int32_t queue(Queue::Kind kind, int32_t index, int32_t core, std::string_view name);
   Pool& pool(Role role, int32_t core);
   int32_t add(Pool& p, Buffer b, int64_t bytes, int64_t bank_bytes, bool from_next);
-  void give_back(Pool& p, int64_t begin, int64_t end, std::vector<Wait> last);
+  static int64_t untouched(const Pool& p, int64_t start, int64_t end, int64_t bytes);
+  static void take(Pool& p, Tracked& t);
+  static void give_back(Pool& p, int64_t begin, int64_t end, std::vector<Wait> last);
   Use box_of(const Access& a) const;
   static bool overlap(const Use& a, const Use& b);
   static bool covers(const Use& a, const Use& b);

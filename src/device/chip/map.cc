@@ -14,21 +14,22 @@
 namespace bascule::device::chip {
 namespace {
 
-Program choose(const Chip& chip, const Graph& graph, const MapOptions& options) {
+Program choose(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options) {
   if (chip.level == Level::instruction && chip.machine == Machine::scratchpad) {
     // With weights that stay, or large blocks, other data may find too little room: then without, then in smaller blocks.
     bool resident = true;
     for (double share = 1;; share /= 2) {
-      neuron::Mapper first(chip, graph, options, resident, share);
+      neuron::Mapper first(chip, graph, steps, options, resident, share);
       try {
         Program program = first.run();
         if (!first.resident()) return program;
         // once more, now that it is known how much room the weights that stay want for themselves
-        neuron::Mapper mapper(chip, graph, options, resident, share, first.weight_room());
+        neuron::Mapper mapper(chip, graph, steps, options, resident, share, first.weight_room());
+        mapper.reuse(std::move(program));
         program = mapper.run();
         if (!mapper.spilled()) return program;
         // weights that stay push activations out: what is faster?
-        Program streamed = neuron::Mapper(chip, graph, options, false).run();
+        Program streamed = neuron::Mapper(chip, graph, steps, options, false).run();
         return simulate(chip, streamed).total_ns < simulate(chip, program).total_ns ? streamed : program;
       } catch (const Error& e) {
         if (e.kind() != ErrorKind::capacity || share < 0.2) throw;
@@ -37,14 +38,14 @@ Program choose(const Chip& chip, const Graph& graph, const MapOptions& options) 
       resident = false;
     }
   }
-  return map_tiles(chip, graph, make_steps(graph), options);
+  return map_tiles(chip, graph, steps, options);
 }
 
 // Mapping and timing take about a millisecond for this many instructions; counting them keeps the choice the same on every machine.
 constexpr double kInstructionsPerMs = 1000;
 
 // Tries the other side of each kind of product, those that take longest first, and keeps what the timing model finds faster.
-Program search(const Chip& chip, const Graph& graph, const MapOptions& options, Program best) {
+Program search(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options, Program best) {
   double left = options.search_ms * kInstructionsPerMs;
   if (static_cast<double>(best.code.size()) > left) return best;
   const auto pins = read_pins(options.pinned);
@@ -69,7 +70,7 @@ Program search(const Chip& chip, const Graph& graph, const MapOptions& options, 
     trial.pinned += "\n" + name + ": stationary=" + (products[name].second == "rows" ? "features" : "rows");
     std::optional<Program> other;
     try {
-      other = choose(chip, graph, trial);
+      other = choose(chip, graph, steps, trial);
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::capacity) throw;
     }
@@ -112,8 +113,9 @@ std::map<std::string, std::string, std::less<>> read_pins(const std::string& tex
 }
 
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
-  Program program = choose(chip, graph, options);
-  if (options.search && chip.level == Level::instruction) program = search(chip, graph, options, std::move(program));
+  const std::vector<Step> steps = make_steps(graph);
+  Program program = choose(chip, graph, steps, options);
+  if (options.search && chip.level == Level::instruction) program = search(chip, graph, steps, options, std::move(program));
   report_pins(program, read_pins(options.pinned));
   return program;
 }

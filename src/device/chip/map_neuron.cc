@@ -19,8 +19,8 @@ bool dense(const std::vector<int64_t>& extents, const std::vector<int64_t>& stri
 
 }  // namespace
 
-Mapper::Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident, double share, int64_t weight_room)
-    : chip_(chip), graph_(graph), options_(options), emit_(chip, graph.name, 1), steps_(make_steps(graph)) {
+Mapper::Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options, bool resident, double share, int64_t weight_room)
+    : chip_(chip), graph_(graph), options_(options), emit_(chip, graph.name, 1), steps_(steps) {
   const Memory* local = chip.scratchpad();
   const Memory* sums = chip.accumulator();
   if (!local || !sums || local->partitions < 2)

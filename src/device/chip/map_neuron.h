@@ -73,7 +73,9 @@ struct Reach;  // map_neuron_convolution.h
 class Mapper {
  public:
   // resident: whether weights may stay in the scratchpad between requests. share: of the scratchpad, that blocks of work are cut for.
-  Mapper(const Chip& chip, const Graph& graph, const MapOptions& options, bool resident = true, double share = 1, int64_t weight_room = 0);
+  // `steps` are make_steps(graph).
+  Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options, bool resident = true, double share = 1, int64_t weight_room = 0);
+  void reuse(Program&& old) { emit_.reuse(std::move(old)); }  // its room, before run()
   // Bytes of a partition that resident weights took: what the next mapping keeps for them.
   int64_t weight_room() const { return weight_room_; }
   bool resident() const { return resident_; }
