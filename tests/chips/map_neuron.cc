@@ -27,6 +27,7 @@ struct Model {
   Builder b{"model"};
   std::vector<Tensor> inputs;
   uint32_t seed = 1;
+  bool may_use_host = false;
   Value input(std::vector<int64_t> dims) {
     inputs.push_back(random(dims, ++seed));
     return b.input(Type::tensor(DType::f32, to_dims(dims)), "x" + std::to_string(inputs.size()));
@@ -37,12 +38,14 @@ struct Model {
   }
 
   // max |got - want| / max |want| over the results; the program must pass all checks.
-  double error(Value y, const std::string& chip_name = "trainium1") {
+  double error(Value y, const std::string& chip_name = "trainium1") { return error(y, find_chip(chip_name)); }
+  double error(Value y, const Chip& chip) {
     const Graph g = prepare(b.finish({y}));
-    const Chip& chip = find_chip(chip_name);
     const Program p = map(chip, g);
     for (const std::string& problem : check(chip, p)) ADD_FAILURE() << problem;
-    for (const StepInfo& s : p.steps) EXPECT_EQ(s.host, "") << s.name;
+    if (!may_use_host) {
+      for (const StepInfo& s : p.steps) EXPECT_EQ(s.host, "") << s.name;
+    }
     const std::vector<Tensor> got = execute(chip, p, g, inputs);
     EvalContext context;
     const HostValues want = evaluate(g, HostValues(inputs.begin(), inputs.end()), context);
@@ -59,6 +62,7 @@ struct Model {
 
 // bf16 inputs round by 2^-9 each; sums of independent errors stay near that, a few stages add up.
 constexpr double kStage = 0.008;
+const std::vector<double> kDiagonal{20, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20, 0, 0, 0, 0, 20};
 
 TEST(MapNeuron, product_bias_and_relu_match_the_reference) {
   for (const int64_t rows : {1, 5, 128, 200}) {
@@ -121,7 +125,35 @@ TEST(MapNeuron, joined_and_turned_values_match) {
   EXPECT_LT(m.error(m.b.sum(m.b.multiply(z, z), {2}, true)), kStage);
 }
 
-// AWS: FP32 4096 x 8192 x 8192 on one NeuronCore-v3 in 28.3 ms (kernel optimisation guide).
+Chip with_scratchpad(int64_t partition_bytes) {
+  Chip chip = find_chip("trainium1");
+  for (Memory& m : chip.memories)
+    if (m.role == Role::scratchpad) m.bytes = partition_bytes * m.partitions;
+  return chip;
+}
+
+TEST(MapNeuron, a_result_that_leaves_in_blocks_keeps_what_lies_between_them) {
+  // 149 x 14 rows lie on each partition: a block takes every fourteenth of them.
+  Model m;
+  EXPECT_LT(m.error(m.b.add(m.input({149, 1, 1}), m.input({1, 1792, 7})), with_scratchpad(24 << 10)), kStage);
+}
+
+TEST(MapNeuron, integers_are_turned_without_the_matrix_engine) {
+  Model m;
+  const auto whole = [&](Value v) { return m.b.convert(m.b.multiply(v, 100.0), DType::i32); };
+  const Value x = whole(m.input({300, 40})), y = whole(m.input({40, 300}));
+  EXPECT_LT(m.error(m.b.convert(m.b.add(m.b.transpose(x, {1, 0}), m.b.multiply(y, 2)), DType::f32)), kStage);
+}
+
+TEST(MapNeuron, the_host_reads_results_through_views) {
+  Model m;
+  m.may_use_host = true;
+  const Value x = m.b.dot_general(m.input({2, 4, 64}), m.weight({64, 4}), {}, {}, {2}, {0});
+  const Value square = m.b.dot_general(x, x, {0}, {0}, {2}, {2});
+  const auto determinant = [&](Value v) { return m.b.op("determinant", {m.b.add(v, m.b.constant(Tensor::from_doubles(DType::f32, {4, 4}, kDiagonal)))}); };
+  EXPECT_LT(m.error(m.b.add(determinant(m.b.transpose(x, {0, 2, 1})), m.b.op("determinant", {m.b.reshape(m.b.add(square, 1.0), to_dims({2, 4, 4}))}))), 4 * kStage);
+}
+
 TEST(MapNeuron, a_pinned_side_is_kept_and_an_unknown_step_refused) {
   Model m;
   const Value y = m.b.dot_general(m.input({40, 96}), m.weight({96, 200}), {}, {}, {1}, {0});
@@ -145,6 +177,7 @@ TEST(MapNeuron, rows_that_lie_across_others_are_turned_not_gathered) {
   EXPECT_LT(m.error(m.b.op("layer_norm", {t, m.weight({512}), m.weight({512})}, {{"axis", int64_t{2}}, {"epsilon", 1e-5}})), 2 * kStage);
 }
 
+// AWS: FP32 4096 x 8192 x 8192 on one NeuronCore-v3 in 28.3 ms (kernel optimisation guide).
 TEST(MapNeuron, a_large_f32_product_takes_the_published_time) {
   Builder b("product");
   const Value x = b.input(Type::tensor(DType::f32, {8192, 4096}), "x");

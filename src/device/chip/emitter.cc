@@ -341,6 +341,41 @@ int32_t Emitter::begin_step(StepInfo info) {
   return static_cast<int32_t>(program_.steps.size()) - 1;
 }
 
+void Emitter::host_work(std::vector<int32_t> in, std::vector<int32_t> out) {
+  const auto tidy = [&](std::vector<int32_t>& list) {
+    std::vector<int32_t> once;
+    for (const int32_t b : list)
+      if (buffer(b).elements() > 0 && std::find(once.begin(), once.end(), b) == once.end()) once.push_back(b);
+    list = std::move(once);
+  };
+  tidy(in);
+  tidy(out);
+  const int32_t queue = host();
+  for (size_t k = 3; k < in.size(); ++k) {
+    const int32_t copy = main("host", Buffer::scratch, buffer(in[k]).dtype, buffer(in[k]).elements());
+    Instruction i;
+    i.queue = queue;
+    i.out = whole(copy);
+    i.in[0] = whole(in[k]);
+    emit(i);
+    release(copy);
+  }
+  if (out.empty()) return;
+  Instruction i;
+  i.op = Opcode::host;
+  i.queue = queue;
+  for (size_t k = 0; k < std::min<size_t>(in.size(), 3); ++k) i.in[k] = whole(in[k]);
+  i.out = whole(out[0]);
+  if (out.size() > 1) i.out2 = whole(out[1]);
+  emit(i);
+  for (size_t k = 2; k < out.size(); ++k) {
+    Instruction c;
+    c.queue = queue;
+    c.out = c.in[0] = whole(out[k]);
+    emit(c);
+  }
+}
+
 int32_t Emitter::emit(Instruction i) {
   const int32_t q = i.queue, count = ++issued_[static_cast<size_t>(q)];
   const bool joins = i.accumulate;

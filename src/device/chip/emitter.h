@@ -55,6 +55,9 @@ class Emitter {
   int32_t begin_step(StepInfo info);  // instructions belong to the step begun last
   StepInfo& step() { return program_.steps.back(); }
   int32_t emit(Instruction i);  // its number; queue, op, accesses ... set by the caller; step and waits by the emitter
+  // Work of the step on the host, from whole main-memory buffers to whole ones. An instruction names three operands and two results; copies over the
+  // same link tie the others to it.
+  void host_work(std::vector<int32_t> in, std::vector<int32_t> out);
   void note(std::string text);  // once each
 
   Program& program() { return program_; }

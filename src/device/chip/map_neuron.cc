@@ -78,6 +78,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& st
   std::vector<int32_t> last(graph.values.size(), -1);
   double weight_bytes = 0;
   std::set<Value> counted;
+  for (const Step& s : steps_) made_.insert(s.results.begin(), s.results.end());
   for (size_t k = 0; k < steps_.size(); ++k) {
     Step& s = steps_[k];
     std::vector<Value> reads;
@@ -86,10 +87,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& st
       for (const View& v : *list) reads.push_back(v.value);
     for (const Piece& p : s.pieces) reads.push_back(p.from.value);
     if (s.kind == Step::region) reads.insert(reads.end(), s.spec_values.begin(), s.spec_values.end() - 1);
-    if (s.kind == Step::host)
-      for (const int32_t n : s.nodes)
-        for (const Value v : graph.nodes[static_cast<size_t>(n)].inputs)
-          if (v && graph.type(v).is_tensor()) reads.push_back(v);
+    if (s.kind == Step::host) reads = host_operands(graph, s, made_);
     for (const Value v : reads) {
       if (!v) continue;
       add(v, false);
@@ -198,35 +196,19 @@ std::optional<Placement> Mapper::wish_of(const Step& s, Value v) const {
 void Mapper::host_step(const Step& s) {
   emit_.step().host = s.reason.empty() ? "no layout for the chip's engines" : s.reason;
   emit_.step().nodes = s.nodes;
-  Instruction i;
-  i.op = Opcode::host;
-  i.queue = emit_.host();
-  std::set<Value> inside;
-  std::vector<Value> reads;
-  for (const int32_t n : s.nodes) {
-    const Node& node = graph_.nodes[static_cast<size_t>(n)];
-    for (const Value v : node.inputs)
-      if (v && graph_.type(v).is_tensor() && !inside.contains(v) && item_of(v) >= 0) reads.push_back(v);
-    inside.insert(node.outputs.begin(), node.outputs.end());
-  }
-  size_t k = 0;
-  for (const Value v : reads) {
-    const int32_t b = in_main(item_of(v));
-    Buffer& held = emit_.program().buffers[static_cast<size_t>(b)];
+  std::vector<int32_t> in, out;
+  for (const Value v : host_operands(graph_, s, made_)) {
+    if (item_of(v) < 0) continue;  // a constant that no step reads: the host has it
+    in.push_back(in_main(item_of(v)));
+    Buffer& held = emit_.program().buffers[static_cast<size_t>(in.back())];
     if (!held.value) held.value = v;
-    if (k < 3) i.in[k++] = emit_.whole(b);
   }
-  for (size_t r = 0; r < s.results.size(); ++r) {
-    Item& it = item(item_of(s.results[r]));
+  for (const Value v : s.results) {
+    Item& it = item(item_of(v));
     it.main = emit_.main(it.name, it.output ? Buffer::output : Buffer::activation, it.dtype, it.total, it.value);
-    (r == 0 ? i.out : i.out2) = emit_.whole(it.main);
-    if (r >= 1) {  // one instruction for each pair of results
-      emit_.emit(i);
-      i.out = emit_.whole(it.main);
-      i.out2 = {};
-    }
+    out.push_back(it.main);
   }
-  emit_.emit(i);
+  emit_.host_work(std::move(in), std::move(out));
 }
 
 void Mapper::step(int32_t index) {

@@ -127,7 +127,8 @@ class Mapper {
   };
   Target target(int32_t item_index, Placement p);
   Place target_block(Target& t, int32_t item_index, Placement p, const Window& w);
-  void target_done(const Target& t, int32_t item_index, Placement p, const Place& block);
+  void target_done(const Target& t, const Nest& n, size_t operand, const Box& box, const Place& block);  // box: what was written of the block
+  void store_box(const Nest& n, size_t operand, const Box& box, const Place& from, int32_t image_buffer);
   Place shape_of(const Target& t, const Operand& y) const;  // the whole result, also where it goes out in blocks
   int64_t place_bytes(int64_t total, Placement p, DType dtype) const;  // of a partition
   Window window(const Operand& o, const Box& box) const;
@@ -164,6 +165,7 @@ class Mapper {
   class Evaluation;
   void evaluate(const Expression& x, const Source& out, const std::function<Source(const Term&)>& leaf, const Source* in_place);
   Expression expression(const Step& s) const;  // of the epilogue
+  bool turns(DType t) const { return chip_.matrix.passes.contains(t); }  // the matrix engine turns what it multiplies
   void transpose_block(const Pattern& out, const Pattern& in);
   void multiply(const Pattern& out, const Pattern& stationary, const Pattern& moving, bool accumulate);
 
@@ -260,6 +262,7 @@ class Mapper {
   std::vector<Step> steps_;
   std::vector<Item> items_;
   std::vector<int32_t> item_;  // by value id
+  std::set<Value> made_;       // results of steps
   std::vector<std::vector<int32_t>> dying_;
   int32_t now_ = -1;
   int64_t partitions_ = 128;

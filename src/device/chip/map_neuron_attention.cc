@@ -173,7 +173,7 @@ void Mapper::attention(const Step& s) {
       if (i >= 2 && i - 2 < stages) turn(a, waiting[i - 2]);
       if (i >= 3) values_of(a, waiting[i - 3]);
     }
-    target_done(out, oy.item, a.y.operands[0].placement, a.yp);
+    target_done(out, a.y, 0, yb, a.yp);
     done();
   }
 }

@@ -166,7 +166,7 @@ void Mapper::convolve(Convolution& c) {
       c.yp = target_block(out, y.item, y.placement, window(y, block));
       if (c.depthwise) depthwise_block(c, block);
       else matmul_block(c, block);
-      target_done(out, y.item, y.placement, c.yp);
+      target_done(out, c.y, 0, block, c.yp);
       done();
     }
   for (int32_t& id : c.pieces)

@@ -118,7 +118,7 @@ void Mapper::gather(const Step& s) {
                },
                nullptr);
     }
-    target_done(out, out_item, n.operands[0].placement, yp);
+    target_done(out, n, 0, tile, yp);
   }
 }
 

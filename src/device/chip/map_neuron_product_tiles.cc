@@ -184,7 +184,7 @@ void Mapper::emit_product(const Step& s, Product& p) {
   for (const Box& block : p.blocks) {
     hold_block(p, block);
     for (const Box& batch : boxes(block, p.bs, 1, [](int) { return true; })) product_block(p, batch);
-    target_done(p.out, y.item, y.placement, p.yp);
+    target_done(p.out, p.nest, 2, block, p.yp);
     done();
   }
   drop_features(p);

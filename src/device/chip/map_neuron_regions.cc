@@ -1,6 +1,7 @@
 // device/chip/map_neuron_regions.cc — elementwise regions, perhaps ending in a fold: rows on partitions as their operands already lie, one instruction
 // for each scalar operator, folds along the free dimension.
 #include <algorithm>
+#include <utility>
 #include <iterator>
 #include <optional>
 
@@ -87,6 +88,7 @@ class Mapper::Region {
   bool best_placement();
   bool expressions();
   bool single(int axis) const;
+  std::vector<Box> blocks() const;
   void tile(const Box& box, const Place& yp);
   void fold_tile(const Box& box, const Source& to, int64_t row0);
   void fold_initial(const Source& sum);
@@ -276,22 +278,72 @@ void Mapper::Region::run() {
     const Operand& o = n_.operands[k];
     streamed = streamed || m_.place_bytes(o.total, o.placement, m_.item(o.item).dtype) > m_.budget_ / 4;
   }
-  const auto hold = [&](const Box* box) {
-    places_.clear();
-    for (size_t k = 1; k < first_iota_; ++k) places_.push_back(m_.hold_operand(n_.operands[k], box));
-  };
-  if (!streamed) hold(nullptr);
   const auto one = [&](int a) { return single(a); };
   std::vector<int> one_by_one;
   std::copy_if(free_.begin(), free_.end(), std::back_inserter(one_by_one), one);
-  for (const Box& rows_box : m_.row_boxes(n_, 0, m_.shape_of(out, result()), n_.all(), one_by_one, axis_))
-    for (const Box& box : m_.boxes(rows_box, free_, most, one)) {
-      if (streamed) hold(&box);
-      const Place yp = m_.target_block(out, result().item, result().placement, m_.window(result(), box));
-      tile(box, yp);
-      m_.target_done(out, result().item, result().placement, yp);
-      m_.done();
+  for (const Box& block : streamed ? blocks() : std::vector<Box>{n_.all()}) {
+    places_.clear();
+    for (size_t k = 1; k < first_iota_; ++k) places_.push_back(m_.hold_operand(n_.operands[k], streamed ? &block : nullptr));
+    const std::vector<int32_t> held = std::exchange(m_.temporaries_, {});
+    const Place yp = m_.target_block(out, result().item, result().placement, m_.window(result(), block));
+    for (const Box& rows_box : m_.row_boxes(n_, 0, yp, block, one_by_one, axis_))
+      for (const Box& box : m_.boxes(rows_box, free_, most, one)) {
+        tile(box, yp);
+        m_.done();
+      }
+    m_.temporaries_ = held;
+    m_.target_done(out, n_, 0, block, yp);
+    m_.done();
+  }
+}
+
+// Blocks whose operands and results leave room for a tile's scratch. Cut along the result's outermost axis of a level, so that it lies in one piece.
+std::vector<Box> Mapper::Region::blocks() const {
+  const Operand& y = n_.operands[0];
+  Box step = n_.all();
+  const auto bytes = [&] {
+    int64_t sum = 0;
+    for (size_t k = 0; k < first_iota_; ++k) {
+      const Operand& o = n_.operands[k];
+      const Window w = m_.window(o, step);
+      const int64_t tiles = o.placement.replicated() ? 1 : (w.q1 - w.q0 + m_.partitions_ - 1) / m_.partitions_;
+      sum += storage_bytes(m_.item(o.item).dtype, tiles * (w.outer1 - w.outer0) * (w.inner1 - w.inner0));
     }
+    return sum;
+  };
+  const auto half = [&](size_t a) {
+    const int64_t unit = static_cast<int>(a) == axis_ ? m_.partitions_ : 1;
+    return ((step.size[a] + 1) / 2 + unit - 1) / unit * unit;
+  };
+  for (int64_t now = bytes(); now > m_.budget_ / 3;) {
+    int best = -1;
+    int64_t least = now;
+    for (size_t a = 0; a < n_.extents.size(); ++a) {
+      const Digit& d = y.digits[a];
+      bool outermost = d.step > 0 && half(a) < step.size[a];
+      for (size_t b = 0; b < n_.extents.size() && outermost; ++b) outermost = y.digits[b].level != d.level || y.digits[b].step <= d.step || step.size[b] == 1;
+      if (!outermost) continue;
+      const int64_t whole = std::exchange(step.size[a], half(a));
+      if (const int64_t cut = bytes(); cut < least) best = static_cast<int>(a), least = cut;
+      step.size[a] = whole;
+    }
+    if (best < 0) break;
+    step.size[static_cast<size_t>(best)] = half(static_cast<size_t>(best));
+    now = least;
+  }
+  std::vector<Box> out{n_.all()};
+  for (size_t a = 0; a < n_.extents.size(); ++a) {
+    if (step.size[a] == n_.extents[a]) continue;
+    std::vector<Box> parts;
+    for (Box b : out)
+      for (int64_t i = 0; i < n_.extents[a]; i += step.size[a]) {
+        b.start[a] = i;
+        b.size[a] = std::min(step.size[a], n_.extents[a] - i);
+        parts.push_back(b);
+      }
+    out = std::move(parts);
+  }
+  return out;
 }
 
 Source Mapper::Region::operand(const Term& t, const Box& box, const std::vector<int>& free, int64_t row0) const {

@@ -122,7 +122,7 @@ void Mapper::Rows::run() {
     }
     const Place yp = m_.target_block(out, y.item, y.placement, m_.window(y, box));
     tile(box, yp, held);
-    m_.target_done(out, y.item, y.placement, yp);
+    m_.target_done(out, n_, 0, box, yp);
     m_.done();
   }
 }

@@ -176,6 +176,7 @@ Placement Mapper::lying_of(Placement p, int64_t total) const {
 
 // Fills a block with what a buffer of main memory holds (dense, or an image of `via`): loaded as `via`, then converted. False: these two do not divide alike.
 bool Mapper::load_turned(int32_t main_buffer, bool image_of_via, Placement via, DType type, Placement p, const Place& at, int64_t total) {
+  if (!turns(type)) return false;
   Nest n;
   n.extents = {total};
   n.tags = {'x'};
@@ -359,7 +360,7 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
     else free.push_back(k);
   }
   const bool turn = pa >= 0 && pb >= 0 && pa != pb;
-  if (turn && (free_stride(a.digits[static_cast<size_t>(pb)], from, partitions_) < 0 || free_stride(b.digits[static_cast<size_t>(pa)], at, partitions_) < 0)) return through_main();
+  if (turn && (!turns(type_in) || free_stride(a.digits[static_cast<size_t>(pb)], from, partitions_) < 0 || free_stride(b.digits[static_cast<size_t>(pa)], at, partitions_) < 0)) return through_main();
   if (turn) {
     looped.insert(looped.end(), free.begin(), free.end());
     free.clear();
@@ -605,10 +606,45 @@ Place Mapper::target_block(Target& t, int32_t item_index, Placement p, const Win
   return at;
 }
 
-void Mapper::target_done(const Target& t, int32_t item_index, Placement p, const Place& block) {
+void Mapper::target_done(const Target& t, const Nest& n, size_t operand, const Box& box, const Place& block) {
   if (t.image < 0) return;
-  store(block, p, item(item_index).total, t.image, true);
+  const Operand& y = n.operands[operand];
+  // The block goes out as a whole if the box fills it, else what the box wrote: the rest may be another block's.
+  const int64_t columns = block.outers * block.inners, tiles = pitch(block) / columns;
+  int64_t written = 1;
+  for (size_t a = 0; a < n.extents.size(); ++a)
+    if (y.digits[a].step != 0) written *= box.size[a];
+  if (written == columns * (std::min(y.placement.extent, (block.tile0 + tiles) * partitions_) - block.tile0 * partitions_)) store(block, y.placement, y.total, t.image, true);
+  else store_box(n, operand, box, block, t.image);
   emit_.release(block.buffer);
+}
+
+void Mapper::store_box(const Nest& n, size_t operand, const Box& box, const Place& from, int32_t image_buffer) {
+  const Operand& y = n.operands[operand];
+  const Image image = placed_image(y.placement, y.total, partitions_);
+  const int part = n.part_axis(operand);
+  std::vector<int> singles, free;
+  for (size_t a = 0; a < n.extents.size(); ++a) {
+    const Digit& d = y.digits[a];
+    if (static_cast<int>(a) == part || box.size[a] == 1 || d.step == 0) continue;
+    (d.level == Level::part && d.step % partitions_ != 0 ? singles : free).push_back(static_cast<int>(a));
+  }
+  for (const Box& tile : row_boxes(n, operand, from, box, singles, part)) {
+    const int64_t rows = part < 0 ? 1 : tile.size[static_cast<size_t>(part)];
+    const Pattern in = pattern(y, from, tile, part, free, pitch(from), partitions_, 0, rows);
+    int64_t at[3] = {y.offset % y.placement.inner, y.offset / y.placement.inner % y.placement.extent, y.offset / (y.placement.inner * y.placement.extent)};
+    for (size_t a = 0; a < n.extents.size(); ++a) at[static_cast<size_t>(y.digits[a].level)] += tile.start[a] * y.digits[a].step;
+    Pattern out;
+    out.buffer = image_buffer;
+    out.offset = at[0] + at[1] / partitions_ * image.tile + at[1] % partitions_ * image.row + at[2] * image.outer;
+    out.add(rows, image.row);
+    for (const int k : free) {
+      const Digit& d = y.digits[static_cast<size_t>(k)];
+      const int64_t stride = d.level == Level::inner ? d.step : d.level == Level::outer ? d.step * image.outer : d.step / partitions_ * image.tile;
+      out.add(tile.size[static_cast<size_t>(k)], stride);
+    }
+    transfer(out, in, kStores);
+  }
 }
 
 void Mapper::retire(int32_t step_index) {

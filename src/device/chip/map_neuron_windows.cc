@@ -108,7 +108,7 @@ void Mapper::Pool::run() {
     }
     yp_ = m_.target_block(out, oy.item, oy.placement, m_.window(oy, outputs));
     block(outputs);
-    m_.target_done(out, oy.item, oy.placement, yp_);
+    m_.target_done(out, y_, 0, outputs, yp_);
     m_.done();
   }
 }

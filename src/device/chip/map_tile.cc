@@ -121,7 +121,7 @@ void TileMapper::find_uses() {
     for (const Value v : s.results) use(v);
     host_.push_back(host_reason(s));
     if (!host_.back().empty())
-      for (const Value v : host_operands(s)) {
+      for (const Value v : host_operands(graph_, s, made_)) {
         use(v);
         host_reads_[static_cast<size_t>(v.id)] = true;
       }
@@ -148,26 +148,6 @@ std::string TileMapper::host_reason(const Step& s) const {
   for (const Epilogue& e : s.epilogue)
     if (!is_float(e.dtype) && (e.a == Epilogue::kNumber || e.b == Epilogue::kNumber || e.c == Epilogue::kNumber)) good = good && exact(e.number);
   return good ? "" : "an integer constant of more than 24 bits";
-}
-
-// What the host reads: operands of the step's nodes that other steps made, seen through the views between.
-std::vector<Value> TileMapper::host_operands(const Step& s) const {
-  std::vector<Value> all;
-  std::set<Value> seen;
-  for (const int32_t n : s.nodes)
-    for (const Value v : graph_.nodes[static_cast<size_t>(n)].outputs) seen.insert(v);
-  const auto add = [&](auto& self, Value v) -> void {
-    if (!v || !seen.insert(v).second) return;
-    const Node* p = graph_.producer(v);
-    if (!p || is_weight(graph_, v) || made_.contains(v)) {
-      if (graph_.type(v).is_tensor()) all.push_back(v);
-      return;
-    }
-    for (const Value x : p->inputs) self(self, x);
-  };
-  for (const int32_t n : s.nodes)
-    for (const Value v : graph_.nodes[static_cast<size_t>(n)].inputs) add(add, v);
-  return all;
 }
 
 DType TileMapper::stored_type(Value v) const {

@@ -40,7 +40,7 @@ void TileMapper::join_operands(const Step& s, bool on_host) {
     if (in_parts(v)) join_chips(v, loops::Op::load);
   };
   if (on_host)
-    for (const Value v : host_operands(s)) join(v);
+    for (const Value v : host_operands(graph_, s, made_)) join(v);
   if (s.kind == Step::rows && (s.row_function == Step::layer_norm || s.row_function == Step::rms_norm)) join(s.views[0].value);
 }
 

@@ -70,7 +70,6 @@ class TileMapper {
  private:
   // ---- values (map_tile.cc)
   void find_uses();
-  std::vector<Value> host_operands(const Step& s) const;
   std::string host_reason(const Step& s) const;
   DType stored_type(Value v) const;  // of the main-memory buffer of a value
   int32_t home(Value v);             // its buffer; weights get theirs at first use

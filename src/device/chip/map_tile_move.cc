@@ -274,41 +274,11 @@ void TileMapper::map_gather(const Step& s) {
   end_kernel(bytes);
 }
 
-// On the host: all of the step's nodes at once. Operands beyond three and results beyond two are tied to it by copies over the same link.
 void TileMapper::map_host(const Step& s) {
   std::vector<int32_t> in, out;
-  const auto add = [](std::vector<int32_t>& list, int32_t b) {
-    if (std::find(list.begin(), list.end(), b) == list.end()) list.push_back(b);
-  };
-  for (const Value v : s.results) add(out, home(v));
-  for (const Value v : host_operands(s)) add(in, home(v));
-  const int32_t queue = e_.host();
-  const auto whole = [&](int32_t b) { return Emitter::strided(b, 0, {e_.buffer(b).elements()}, {1}); };
-  std::erase_if(in, [&](int32_t b) { return e_.buffer(b).elements() == 0; });
-  std::erase_if(out, [&](int32_t b) { return e_.buffer(b).elements() == 0; });
-  for (size_t k = 3; k < in.size(); ++k) {
-    Instruction i;
-    i.queue = queue;
-    const int32_t copy = e_.main("host", Buffer::scratch, e_.buffer(in[k]).dtype, e_.buffer(in[k]).elements());
-    i.out = whole(copy);
-    i.in[0] = whole(in[k]);
-    e_.emit(i);
-    e_.release(copy);
-  }
-  Instruction i;
-  i.op = Opcode::host;
-  i.queue = queue;
-  for (size_t k = 0; k < std::min<size_t>(in.size(), 3); ++k) i.in[k] = whole(in[k]);
-  if (out.empty()) return;
-  i.out = whole(out[0]);
-  if (out.size() > 1) i.out2 = whole(out[1]);
-  e_.emit(i);
-  for (size_t k = 2; k < out.size(); ++k) {
-    Instruction c;
-    c.queue = queue;
-    c.out = c.in[0] = whole(out[k]);
-    e_.emit(c);
-  }
+  for (const Value v : s.results) out.push_back(home(v));
+  for (const Value v : host_operands(graph_, s, made_)) in.push_back(home(v));
+  e_.host_work(std::move(in), std::move(out));
 }
 
 }  // namespace bascule::device::chip

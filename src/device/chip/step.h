@@ -2,6 +2,7 @@
 // move) with the elementwise work that follows it on the same elements. Knows no tile and no chip.
 #pragma once
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -118,6 +119,10 @@ std::vector<Step> make_steps(const Graph& graph);
 bool is_weight(const Graph& graph, Value v);
 // Why the chip cannot run the step (element types, most often), "" if it can. Steps of kind host: their reason.
 std::string refusal(const Chip& chip, const Graph& graph, const Step& step);
+
+// What the step reads when it runs on the host: operands of its nodes that are inputs, weights or in `made` (the results of steps), seen through the
+// views between.
+std::vector<Value> host_operands(const Graph& graph, const Step& step, const std::set<Value>& made);
 
 const char* name(Step::Kind kind);
 std::string step_name(const Graph& graph, const Step& step);  // "dot_general + add + gelu"

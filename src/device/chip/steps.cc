@@ -200,6 +200,25 @@ std::vector<Step> StepMaker::run() {
   return std::move(steps_);
 }
 
+std::vector<Value> host_operands(const Graph& g, const Step& s, const std::set<Value>& made) {
+  std::vector<Value> all;
+  std::set<Value> seen;
+  for (const int32_t n : s.nodes)
+    for (const Value v : g.nodes[static_cast<size_t>(n)].outputs) seen.insert(v);
+  const auto add = [&](auto& self, Value v) -> void {
+    if (!v || !seen.insert(v).second) return;
+    const Node* p = g.producer(v);
+    if (!p || is_weight(g, v) || made.contains(v)) {
+      if (g.type(v).is_tensor()) all.push_back(v);
+      return;
+    }
+    for (const Value x : p->inputs) self(self, x);
+  };
+  for (const int32_t n : s.nodes)
+    for (const Value v : g.nodes[static_cast<size_t>(n)].inputs) add(add, v);
+  return all;
+}
+
 std::vector<Step> make_steps(const Graph& graph) { return StepMaker(graph).run(); }
 
 }  // namespace bascule::device::chip
