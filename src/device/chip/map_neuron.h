@@ -244,7 +244,11 @@ class Mapper {
   int64_t most_moving() const;   // columns of a product's moving operand
   void emit_product(const Step& s, Product& p);
   void plan_weight(Product& p);
+  int64_t beside_bytes(const Product& p) const;
   void plan_blocks(Product& p);
+  void plan_parts(Product& p);
+  void emit_blocks(Product& p);
+  void emit_parts(Product& p);
   int32_t arrange_weight(Product& p);
   int32_t weight_piece(Product& p, int64_t c);
   void drop_piece(Product& p, int64_t c);
@@ -253,6 +257,10 @@ class Mapper {
   Box chunk_box(const Product& p, Box b, int64_t c) const;
   Pattern weight_tile(const Product& p, const Box& b, int64_t c, int64_t t, int64_t depth) const;
   void product_block(Product& p, const Box& block);
+  void product_chunk(Product& p, const Box& block, int64_t c);
+  bool product_single(const Product& p, int axis) const;
+  std::vector<Box> product_rows(const Product& p, const Box& block) const;
+  void product_features(Product& p, const Box& block, int64_t c);
   void product_tile(Product& p, const Box& at, int64_t c);
 
   const Chip& chip_;

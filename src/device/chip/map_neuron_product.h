@@ -19,10 +19,12 @@ struct Mapper::Product {
   bool keep = false;  // all chunks stay while the product runs
   int32_t weight_main = -1;
   std::vector<int32_t> pieces;
-  // Blocks of rows or features, when an operand or the result is not whole in the scratchpad.
+  // Blocks of rows or features, when an operand or the result is not whole in the scratchpad. With a weight: `together` blocks share each of its chunks, and
+  // the result of a block leaves after `group` of them.
   Target out;
   std::vector<Box> blocks;
-  bool streamed = false, by_chunk = false;
+  bool streamed = false;
+  int64_t together = 1, group = 1;
   // Features of the last block, which the next one may share.
   Place kept;
   std::vector<int32_t> kept_buffers;

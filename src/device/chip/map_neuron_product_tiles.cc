@@ -1,6 +1,8 @@
 // device/chip/map_neuron_product_tiles.cc — a product that is laid out, as instructions: weights in chunks, blocks where operands do not fit, tiles of the
 // result summed over K in the accumulator and moved out through the epilogue.
 #include <algorithm>
+#include <cmath>
+#include <utility>
 
 #include "base/error.h"
 #include "device/chip/map_neuron_product.h"
@@ -111,24 +113,29 @@ bool Mapper::held(const Operand& o, DType t) const {
   return std::any_of(local.begin(), local.end(), [&](const Held& h) { return h.placement == o.placement && h.dtype == t; });
 }
 
+// Bytes of a partition that are still to come for the operands of the epilogue.
+int64_t Mapper::beside_bytes(const Product& p) const {
+  int64_t bytes = 0;
+  for (size_t e = 3; e < p.nest.operands.size(); ++e) {
+    const Operand& o = p.nest.operands[e];
+    if (!items_[static_cast<size_t>(o.item)].weight && !held(o, operand_type(o))) bytes += place_bytes(o.total, o.placement, operand_type(o));
+  }
+  return bytes;
+}
+
+// Blocks of a product of two activations: rows, and features where these are too many.
 void Mapper::plan_blocks(Product& p) {
   const Nest& n = p.nest;
   const Operand &x = n.operands[0], &f = n.operands[1], &y = n.operands[2];
-  int64_t unheld = held(x, precision_) ? 0 : place_bytes(x.total, x.placement, precision_);  // bytes of a partition that are still to come
-  for (size_t e = 3; e < n.operands.size(); ++e) {
-    const Operand& o = n.operands[e];
-    if (!item(o.item).weight && !held(o, operand_type(o))) unheld += place_bytes(o.total, o.placement, operand_type(o));
-  }
-  p.streamed = p.out.image >= 0 || unheld > budget_ / 4;
   p.blocks = {n.all()};
-  const int64_t f_bytes = p.weight ? 0 : place_bytes(f.total, f.placement, precision_);
+  const int64_t unheld = (held(x, precision_) ? 0 : place_bytes(x.total, x.placement, precision_)) + beside_bytes(p);
+  const int64_t f_bytes = place_bytes(f.total, f.placement, precision_);
   if (p.streamed && !p.ms.empty()) {
     int64_t rows = 1;
     for (const int a : p.ms) rows *= p.extent(a);
     const bool narrow = f_bytes > budget_ / 4;  // features come in blocks too
-    const int64_t y_bytes = place_bytes(y.total, y.placement, item(y.item).dtype);
-    const double need = static_cast<double>(unheld + (p.out.image >= 0 && !narrow ? y_bytes : 0));
-    const double parts = std::max(1.0, need / (static_cast<double>(budget_) / 5));
+    const int64_t y_bytes = p.out.image >= 0 && !narrow ? place_bytes(y.total, y.placement, item(y.item).dtype) : 0;
+    const double parts = std::max(1.0, static_cast<double>(unheld + y_bytes) / (static_cast<double>(budget_) / 5));
     int64_t most = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) / parts));
     const int64_t unit = p.features ? most_moving() : partitions_;
     if (most > unit) most = most / unit * unit;
@@ -136,51 +143,81 @@ void Mapper::plan_blocks(Product& p) {
     outer.insert(outer.end(), p.ms.begin(), p.ms.end());
     p.blocks = boxes(n.all(), outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
   }
-  // features that are no weight and too many to lie in the scratchpad at once
-  if (!p.weight && !p.ns.empty() && !held(f, precision_) && f_bytes > budget_ / 4) {
-    p.streamed = true;
-    int64_t features = 1;
-    for (const int a : p.ns) features *= p.extent(a);
-    const int64_t unit = p.features ? chip_.matrix.cols : most_moving();
-    const auto fits_in = static_cast<int64_t>(static_cast<double>(features) * static_cast<double>(budget_) / 6 / static_cast<double>(f_bytes));
-    std::vector<Box> parts;
-    for (const Box& by_n : boxes(n.all(), p.ns, std::max(unit, fits_in / unit * unit), [](int) { return false; }, unit))
-      for (Box b : p.blocks) {
-        limit(b, p.ns, by_n);
-        parts.push_back(b);
-      }
-    p.blocks = std::move(parts);
-  }
-  // a result whose rows alone are too long goes out a chunk of features at a time
-  if (p.out.image < 0 || !p.weight || p.ns.empty() || p.chunks <= 1) return;
-  int64_t widest = 0;
-  for (const Box& b : p.blocks) {
-    const Window w = window(y, b);
-    widest = std::max(widest, (ceil_div(w.q1, partitions_) - w.q0 / partitions_) * (w.outer1 - w.outer0) * (w.inner1 - w.inner0));
-  }
-  p.by_chunk = storage_bytes(item(y.item).dtype, widest) > budget_ / 4;
-  if (!p.by_chunk) return;
+  if (p.weight || p.ns.empty() || held(f, precision_) || f_bytes <= budget_ / 4) return;
+  p.streamed = true;
+  int64_t features = 1;
+  for (const int a : p.ns) features *= p.extent(a);
+  const int64_t unit = p.features ? chip_.matrix.cols : most_moving();
+  const auto fits_in = static_cast<int64_t>(static_cast<double>(features) * static_cast<double>(budget_) / 6 / static_cast<double>(f_bytes));
   std::vector<Box> parts;
-  for (int64_t c = 0; c < p.chunks; ++c)
-    for (const Box& b : p.blocks) parts.push_back(chunk_box(p, b, c));
+  for (const Box& by_n : boxes(n.all(), p.ns, std::max(unit, fits_in / unit * unit), [](int) { return false; }, unit))
+    for (Box b : p.blocks) {
+      limit(b, p.ns, by_n);
+      parts.push_back(b);
+    }
   p.blocks = std::move(parts);
 }
 
+// Parts of the rows of a product with a weight whose chunks are read for several parts together: as many as fit beside three chunks and what is loaded
+// next, so that the weight comes as seldom as can be. The result of a part leaves after `group` chunks, in pieces long enough for DMA.
+void Mapper::plan_parts(Product& p) {
+  const Nest& n = p.nest;
+  const Operand &x = n.operands[0], &y = n.operands[2];
+  p.blocks = {n.all()};
+  p.group = p.chunks;
+  if (!p.streamed) return;
+  double rows = 1;
+  for (const auto* axes : {&p.bs, &p.ms})
+    for (const int a : *axes) rows *= static_cast<double>(p.extent(a));
+  const auto budget = static_cast<double>(budget_), chunks = static_cast<double>(p.chunks);
+  const double x_row = held(x, precision_) ? 0 : static_cast<double>(place_bytes(x.total, x.placement, precision_)) / rows;
+  const double beside_row = static_cast<double>(beside_bytes(p)) / rows;
+  const double y_row = p.out.image < 0 ? 0 : static_cast<double>(place_bytes(y.total, y.placement, item(y.item).dtype)) / rows;
+  const int64_t unit = p.features ? most_moving() : partitions_;
+  const double of_chunk = (y_row + beside_row) / chunks;
+  const double room = p.keep ? budget / 5 : budget / 12, row = p.keep ? x_row + std::min(y_row + beside_row, std::max(of_chunk, room / static_cast<double>(unit) / 2)) : x_row + of_chunk;
+  int64_t most = std::max<int64_t>(1, static_cast<int64_t>(std::min(rows, room / std::max(row, 1e-9))));
+  if (most > unit) most = most / unit * unit;
+  else if (!p.keep || row * static_cast<double>(unit) <= budget / 4) most = static_cast<int64_t>(std::min(rows, static_cast<double>(unit)));
+  std::vector<int> outer = p.bs;
+  outer.insert(outer.end(), p.ms.begin(), p.ms.end());
+  p.blocks = boxes(n.all(), outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
+  const auto part = static_cast<double>(most);
+  const double least_store = static_cast<double>(chip_.dma.row_bytes) * std::ceil(part / static_cast<double>(partitions_));  // long pieces where that is little
+  const double y_room = p.keep ? budget / 5 : std::max(budget / 48, std::min(least_store, budget / 24));
+  p.group = p.out.image < 0 ? p.chunks : std::clamp<int64_t>(static_cast<int64_t>(y_room / std::max(part * of_chunk, 1e-9)), 1, p.chunks);
+  const double x_part = part * x_row, y_part = part * of_chunk * static_cast<double>(p.group);
+  const auto chunk_bytes = static_cast<double>(storage_bytes(precision_, p.k_tiles * p.chunk_columns));
+  const double left = 0.9 * budget - 3 * chunk_bytes - 3 * x_part - 2 * y_part;
+  p.together = p.keep ? 1 : std::clamp<int64_t>(static_cast<int64_t>(left / std::max(x_part + y_part, 1e-9)), 1, static_cast<int64_t>(p.blocks.size()));
+}
+
 void Mapper::emit_product(const Step& s, Product& p) {
-  const Operand& y = p.nest.operands[2];
+  const Operand &x = p.nest.operands[0], &y = p.nest.operands[2];
   p.epilogue = expression(s);
   p.bs = axes_of(p.nest, 'B'), p.ms = axes_of(p.nest, 'M'), p.ns = axes_of(p.nest, 'N'), p.ks = axes_of(p.nest, 'K');
   // what moves is read along its dense axis: others step over more than a port's width
   const auto inner_last = [](std::vector<int>& axes, const Operand& o) {
     std::stable_sort(axes.begin(), axes.end(), [&](int a, int b) { return o.strides[static_cast<size_t>(a)] > o.strides[static_cast<size_t>(b)]; });
   };
-  inner_last(p.ms, p.nest.operands[0]);
+  inner_last(p.ms, x);
   if (!p.weight) inner_last(p.ns, p.nest.operands[1]);
   plan_weight(p);
   p.out = target(y.item, y.placement);
-  plan_blocks(p);
+  const int64_t unheld = (held(x, precision_) ? 0 : place_bytes(x.total, x.placement, precision_)) + beside_bytes(p);
+  p.streamed = p.out.image >= 0 || unheld > budget_ / 4;
+  const bool parts = p.weight && (p.streamed || !p.keep);
+  if (parts) plan_parts(p);
+  else plan_blocks(p);
   choice(std::string("stationary=") + (p.features ? "features" : "rows") + (p.streamed ? " blocks=" + std::to_string(p.blocks.size()) : "") +
          (p.weight ? (resident_ ? " weights=resident" : " weights=" + std::to_string(p.chunks) + (p.keep ? "" : " each block")) : ""));
+  if (parts) emit_parts(p);
+  else emit_blocks(p);
+  for (int64_t c = 0; c < p.chunks; ++c) drop_piece(p, c);
+}
+
+void Mapper::emit_blocks(Product& p) {
+  const Operand& y = p.nest.operands[2];
   for (const Box& block : p.blocks) {
     hold_block(p, block);
     for (const Box& batch : boxes(block, p.bs, 1, [](int) { return true; })) product_block(p, batch);
@@ -188,7 +225,59 @@ void Mapper::emit_product(const Step& s, Product& p) {
     done();
   }
   drop_features(p);
-  for (int64_t c = 0; c < p.chunks; ++c) drop_piece(p, c);
+}
+
+void Mapper::emit_parts(Product& p) {
+  struct Part {
+    Box box;
+    Place x, y;
+    std::vector<Place> beside;
+    std::vector<int32_t> owned, beside_owned;
+  };
+  const auto release = [&](std::vector<int32_t>& buffers) {
+    for (const int32_t b : buffers) emit_.release(b);
+    buffers.clear();
+  };
+  const Operand &x = p.nest.operands[0], &y = p.nest.operands[2];
+  for (size_t first = 0; first < p.blocks.size(); first += static_cast<size_t>(p.together)) {
+    std::vector<Part> parts;
+    for (size_t k = first; k < std::min(p.blocks.size(), first + static_cast<size_t>(p.together)); ++k) parts.push_back({p.blocks[k], {}, {}, {}, {}, {}});
+    for (int64_t c = 0; c < p.chunks; ++c) {
+      weight_piece(p, c);
+      const int64_t c0 = c / p.group * p.group, c1 = std::min(p.chunks, c0 + p.group);
+      for (Part& part : parts) {
+        if (c == 0) {
+          const Window w = window(x, part.box);
+          part.x = hold(x.item, x.placement, precision_, p.streamed ? &w : nullptr);
+          if (part.x.temporary) {  // what it came through is not wanted any more
+            part.owned = {part.x.buffer};
+            std::erase(temporaries_, part.x.buffer);
+          }
+          done();
+        }
+        if (c == c0) {
+          Box group = chunk_box(p, part.box, c0);
+          if (!p.ns.empty()) group.size[static_cast<size_t>(p.ns[0])] = std::min(p.extent(p.ns[0]), c1 * p.chunk) - c0 * p.chunk;
+          part.y = target_block(p.out, y.item, y.placement, window(y, group));
+          part.beside.clear();
+          for (size_t e = 3; e < p.nest.operands.size(); ++e) part.beside.push_back(hold_operand(p.nest.operands[e], p.streamed ? &group : nullptr));
+          part.beside_owned = std::exchange(temporaries_, {});
+        }
+        p.xp = part.x;
+        p.yp = part.y;
+        p.ep = part.beside;
+        p.k_boxes = row_boxes(p.nest, 0, p.xp, part.box, p.ks, p.k_axis);
+        for (const Box& batch : boxes(chunk_box(p, part.box, c), p.bs, 1, [](int) { return true; })) product_chunk(p, batch, c);
+        done();
+        if (c + 1 == c1) {
+          target_done(p.out, y.item, y.placement, part.y);
+          release(part.beside_owned);
+        }
+        if (c + 1 == p.chunks) release(part.owned);
+      }
+      if (!p.keep) drop_piece(p, c);
+    }
+  }
 }
 
 void Mapper::drop_features(Product& p) {
@@ -224,38 +313,38 @@ void Mapper::hold_block(Product& p, const Box& block) {
   p.k_boxes = row_boxes(n, 0, p.xp, block, p.ks, p.k_axis);
 }
 
-// Rows outside, so that what follows may begin; or, when weights do not stay, chunks of them outside.
+// Tiles of a block, rows outside, so that what follows may begin.
 void Mapper::product_block(Product& p, const Box& block) {
-  const Nest& n = p.nest;
-  const auto single = [&](int a) {
-    const auto u = static_cast<size_t>(a);
-    if (n.extents[u] == 1) return false;
-    if (free_stride(n.operands[2].digits[u], p.yp, partitions_) < 0) return true;
-    if (n.tags[u] == 'M' && free_stride(n.operands[0].digits[u], p.xp, partitions_) < 0) return true;
-    return n.tags[u] == 'N' && !p.weight && free_stride(n.operands[1].digits[u], p.fp, partitions_) < 0;
-  };
-  const auto over_rows = [&](const Box& b) { return p.features ? boxes(b, p.ms, most_moving(), single) : row_boxes(n, 2, p.yp, b, p.ms, p.out_axis); };
-  const auto over_features = [&](const Box& b, int64_t c) {
-    for (const Box& t : p.features ? row_boxes(n, 2, p.yp, b, p.ns, p.out_axis) : boxes(b, p.ns, most_moving(), single)) product_tile(p, t, c);
-  };
-  if (p.by_chunk) {
-    const int64_t c = block.start[static_cast<size_t>(p.ns[0])] / p.chunk;
-    if (c > 0 && !p.keep) drop_piece(p, c - 1);
-    weight_piece(p, c);
-    for (const Box& b : over_rows(block)) over_features(b, c);
-  } else if (p.keep || !p.weight) {
-    for (const Box& b : over_rows(block))
-      for (int64_t c = 0; c < p.chunks; ++c) {
-        if (p.weight) weight_piece(p, c);
-        over_features(chunk_box(p, b, c), c);
-      }
-  } else {
+  for (const Box& b : product_rows(p, block))
     for (int64_t c = 0; c < p.chunks; ++c) {
-      weight_piece(p, c);
-      for (const Box& b : over_rows(chunk_box(p, block, c))) over_features(b, c);
-      drop_piece(p, c);
+      if (p.weight) weight_piece(p, c);
+      product_features(p, chunk_box(p, b, c), c);
     }
-  }
+}
+
+// Tiles of a block within one chunk of the weight.
+void Mapper::product_chunk(Product& p, const Box& block, int64_t c) {
+  for (const Box& b : product_rows(p, block)) product_features(p, b, c);
+}
+
+// Whether an axis is taken step by step: it runs over partitions where it should lie free.
+bool Mapper::product_single(const Product& p, int axis) const {
+  const Nest& n = p.nest;
+  const auto u = static_cast<size_t>(axis);
+  if (n.extents[u] == 1) return false;
+  if (free_stride(n.operands[2].digits[u], p.yp, partitions_) < 0) return true;
+  if (n.tags[u] == 'M' && free_stride(n.operands[0].digits[u], p.xp, partitions_) < 0) return true;
+  return n.tags[u] == 'N' && !p.weight && free_stride(n.operands[1].digits[u], p.fp, partitions_) < 0;
+}
+
+std::vector<Box> Mapper::product_rows(const Product& p, const Box& block) const {
+  if (!p.features) return row_boxes(p.nest, 2, p.yp, block, p.ms, p.out_axis);
+  return boxes(block, p.ms, most_moving(), [&](int a) { return product_single(p, a); });
+}
+
+void Mapper::product_features(Product& p, const Box& block, int64_t c) {
+  const auto single = [&](int a) { return product_single(p, a); };
+  for (const Box& t : p.features ? row_boxes(p.nest, 2, p.yp, block, p.ns, p.out_axis) : boxes(block, p.ns, most_moving(), single)) product_tile(p, t, c);
 }
 
 // Tile t of K of a chunk of the weight, [rows of K, features of the box].
