@@ -80,6 +80,22 @@ TEST(ChipLaws, a_large_product_reaches_the_peak) {
   }
 }
 
+// Blocks of rows share what is read of the weight, so that main memory keeps up at every size.
+TEST(ChipLaws, square_products_of_any_size_reach_the_peak_of_a_neuron_core) {
+  for (const char* name : {"trainium1", "trainium2", "trainium3"})
+    for (const int64_t size : {2048, 4096, 8192}) {
+      SCOPED_TRACE(std::string(name) + " " + std::to_string(size));
+      const Chip chip = bare(name);
+      const Program p = map(chip, linear(size, size, size, DType::bf16), {.cores = 1});
+      const Timing t = simulate(chip, p);
+      expect_honest(t, p);
+      const double compute_ns = 2.0 * std::pow(size, 3) / chip.matrix.peak_flop_per_s(DType::bf16) * 1e9;
+      const double read_ns = 2.0 * static_cast<double>(size * size) / bytes_per_s(chip, 1) * 1e9;  // an operand
+      EXPECT_GE(t.total_ns, compute_ns);
+      EXPECT_LE(t.total_ns, 1.12 * compute_ns + 20'000 + read_ns) << "limiter " << t.limiter << ", " << p.steps[0].choice;
+    }
+}
+
 TEST(ChipLaws, a_large_move_reaches_the_bandwidth) {
   for (const std::string& name : chip_names()) {
     SCOPED_TRACE(name);

@@ -192,5 +192,31 @@ TEST(MapNeuron, a_large_f32_product_takes_the_published_time) {
   EXPECT_NEAR(simulate(chip, p, ideal).total_ns * 1e-6, 28.3, 28.3 * 0.05);
 }
 
+TEST(MapNeuron, a_printed_choice_of_a_product_can_be_pinned) {
+  Builder b("products");
+  const auto absent = [&](int64_t k, int64_t n) {
+    return b.op("absent", {}, {{"dtype", DType::f32}, {"dims", Dims{Dim(k), Dim(n)}}, {"reason", std::string("only timed")}});
+  };
+  const Value x = b.input(Type::tensor(DType::f32, {1024, 1024}), "x");
+  const Value y = b.dot_general(x, absent(1024, 4096), {}, {}, {1}, {0});
+  const Graph g = prepare(b.finish({b.dot_general(y, absent(4096, 1024), {}, {}, {1}, {0})}));
+  const Chip& chip = find_chip("trainium1");
+  const Program free = map(chip, g);
+  ASSERT_EQ(free.steps[0].name, free.steps[1].name);
+  const auto side = [](const StepInfo& s) { return s.choice.substr(0, s.choice.find(' ')); };
+  const std::string other = side(free.steps[0]) == "stationary=rows" ? "stationary=features" : "stationary=rows";
+  const std::string first = " of 1024x1024x4096";
+  ASSERT_TRUE(free.steps[0].choice.ends_with(first));
+  const Program pinned = map(chip, g, {.pinned = free.steps[0].name + ": " + other + " n=256" + first});
+  EXPECT_TRUE(pinned.steps[0].choice.starts_with(other + " n=256 ")) << pinned.steps[0].choice;
+  EXPECT_TRUE(pinned.notes.empty());
+  MapOptions same;
+  for (const StepInfo& s : free.steps) same.pinned += s.name + ": " + s.choice + "\n";
+  const Program again = map(chip, g, same);
+  for (size_t k = 0; k < 2; ++k) EXPECT_EQ(again.steps[k].choice, free.steps[k].choice);
+  EXPECT_EQ(simulate(chip, again).total_ns, simulate(chip, free).total_ns);
+  EXPECT_LE(simulate(chip, free).total_ns, simulate(chip, map(chip, g, {.search = false})).total_ns);
+}
+
 }  // namespace
 }  // namespace bascule::device::chip

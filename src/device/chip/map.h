@@ -25,7 +25,7 @@ Graph prepare(const Graph& bound);
 // Code of one rank; map_ranks.h cuts a request for several, and chooses how. CapacityError, UnsupportedError as style asks. `graph` is a prepared one; the program's values are this graph's.
 // UsageError: a pinned step that the program has not; a note in the program says which pinned choice could not be kept.
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options = {});
-// MapOptions::pinned by step name. Lines without ": " are ignored.
+// MapOptions::pinned by step name, or by "name of shape" where a choice ends with its shape, as those of products do. Lines without ": " are ignored.
 std::map<std::string, std::string, std::less<>> read_pins(const std::string& text);
 // Whether the chip runs the node itself, or why not: it then runs on the host.
 Support supports(const Chip& chip, const Graph& graph, const Node& node);

@@ -82,6 +82,22 @@ class Mapper {
   bool spilled() const { return spilled_; }  // some activation went through main memory for want of room
   Program run();
 
+  // A product where the whole program comes to it: what lies where, and the steps up to the first that reads its result.
+  struct Scene {
+    struct Live {
+      int32_t item = -1;
+      bool main = false;
+      std::vector<std::pair<Placement, DType>> local, images;
+    };
+    int32_t first = -1, last = -1;
+    std::string name, shape;  // "dot_general + gelu", "1024x768x3072": rows, K, features
+    std::vector<Live> live;
+  };
+  const std::vector<Scene>& scenes() const { return scenes_; }  // after run()
+  // These steps alone, by a mapper that has not run: what they cost with the product mapped by `choice`. Their operands are never written.
+  Program alone(const Scene& scene, const std::string& choice);
+  static std::string pinned_word(const std::string& choice, const std::string& key);
+
  private:
   // ---- map_neuron.cc: steps, wishes of consumers
   void step(int32_t index);
@@ -226,6 +242,8 @@ class Mapper {
   // ---- map_neuron_products.cc
   struct Product;
   bool product(const Step& s, Product& p, bool features) const;
+  bool features_stationary(const Step& s, int64_t m, int64_t f, int64_t k) const;
+  Scene scene(const std::string& shape) const;
   Nest product_nest(const Step& s, bool& weight) const;
   std::vector<Placement> result_placements(const Nest& n, char tag) const;
   bool lay_out(Product& p, Nest trial, Placement px, Placement py, int64_t longest) const;
@@ -249,6 +267,10 @@ class Mapper {
   void plan_parts(Product& p);
   void emit_blocks(Product& p);
   void emit_parts(Product& p);
+  struct RowBlock;
+  void hold_rows(Product& p, RowBlock& part);
+  void hold_group(Product& p, RowBlock& part, int64_t c);
+  void multiply_rows(Product& p, RowBlock& part, int64_t c);
   int32_t arrange_weight(Product& p);
   int32_t weight_piece(Product& p, int64_t c);
   void drop_piece(Product& p, int64_t c);
@@ -278,6 +300,7 @@ class Mapper {
   DType activation_ = DType::bf16;
   bool resident_ = false, spilled_ = false;
   std::vector<int32_t> temporaries_;
+  std::vector<Scene> scenes_;
   std::map<std::pair<DType, int64_t>, std::vector<int32_t>> free_main_;
   std::map<std::string, int32_t> arranged_;  // weights as laid out: main or resident buffers
   struct Unit {

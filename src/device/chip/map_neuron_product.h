@@ -1,5 +1,6 @@
 // device/chip/map_neuron_product.h — a product on its way to instructions: laid out by map_neuron_products.cc, emitted by map_neuron_product_tiles.cc.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "device/chip/map_neuron.h"
@@ -14,6 +15,9 @@ struct Mapper::Product {
   int k_axis = -1, out_axis = -1;
   std::vector<int> bs, ms, ns, ks;  // axes by tag
   Expression epilogue;
+  // Pinned; 0 and none: as the mapper likes. n: features of a chunk or block, m: rows that share it.
+  int64_t wanted_n = 0, wanted_m = 0;
+  std::optional<bool> wanted_kept;
   // A weight lies as [chunk of features][row][tile of K][feature], so that a chunk is one transfer of contiguous rows.
   int64_t k_rows = 1, k_tiles = 1, chunk = 1, chunks = 1, chunk_columns = 1;
   bool keep = false;  // all chunks stay while the product runs
@@ -25,6 +29,8 @@ struct Mapper::Product {
   std::vector<Box> blocks;
   bool streamed = false;
   int64_t together = 1, group = 1;
+  bool ahead = false;      // there is room for a block of the next rows before these leave
+  int64_t block_rows = 0;  // rows that share a chunk or block of features
   // Features of the last block, which the next one may share.
   Place kept;
   std::vector<int32_t> kept_buffers;
@@ -33,7 +39,20 @@ struct Mapper::Product {
   Place xp, fp, yp;
   std::vector<Place> ep;
   std::vector<Box> k_boxes;  // tiles of K, the same for every tile of the result
+  int64_t over(const std::vector<int>& axes) const {
+    int64_t n = 1;
+    for (const int a : axes) n *= extent(a);
+    return n;
+  }
   int64_t extent(int axis) const { return nest.extents[static_cast<size_t>(axis)]; }
+};
+
+// A block of rows while chunks of the weight go by.
+struct Mapper::RowBlock {
+  Box box;
+  Place x, y;
+  std::vector<Place> beside;
+  std::vector<int32_t> owned, beside_owned;  // until the last chunk; until the result leaves
 };
 
 }  // namespace bascule::device::chip::neuron

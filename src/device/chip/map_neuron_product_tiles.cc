@@ -45,11 +45,13 @@ void Mapper::plan_weight(Product& p) {
     while (p.chunk > 1 && p.chunk * column_bytes > most) p.chunk = ceil_div(p.chunk, 2);
     p.chunk = std::min(p.chunk, outer);
     p.chunk = ceil_div(outer, ceil_div(outer, p.chunk));
-    if (unit > 1 && p.chunk > unit) p.chunk = std::min(outer, ceil_div(p.chunk, unit) * unit);
+    if (const int64_t n = p.wanted_n / inner; n > 0 && n * column_bytes <= most) p.chunk = std::min(n, outer);
+    else if (unit > 1 && p.chunk > unit) p.chunk = std::min(outer, ceil_div(p.chunk, unit) * unit);
   }
   p.chunks = ceil_div(outer, p.chunk);
   p.chunk_columns = p.chunk * inner;
-  p.keep = p.weight && (resident_ || p.chunks * p.chunk_columns * p.k_tiles * bytes <= budget_ / 3);
+  const int64_t all_bytes = p.chunks * p.chunk_columns * p.k_tiles * bytes;
+  p.keep = p.weight && (resident_ || (p.wanted_kept ? *p.wanted_kept && all_bytes <= budget_ / 2 : all_bytes <= budget_ / 3));
   p.pieces.assign(static_cast<size_t>(p.chunks), -1);
   if (p.weight) p.weight_main = arrange_weight(p);
 }
@@ -131,26 +133,27 @@ void Mapper::plan_blocks(Product& p) {
   const int64_t unheld = (held(x, precision_) ? 0 : place_bytes(x.total, x.placement, precision_)) + beside_bytes(p);
   const int64_t f_bytes = place_bytes(f.total, f.placement, precision_);
   if (p.streamed && !p.ms.empty()) {
-    int64_t rows = 1;
-    for (const int a : p.ms) rows *= p.extent(a);
+    const int64_t rows = p.over(p.ms);
     const bool narrow = f_bytes > budget_ / 4;  // features come in blocks too
     const int64_t y_bytes = p.out.image >= 0 && !narrow ? place_bytes(y.total, y.placement, item(y.item).dtype) : 0;
     const double parts = std::max(1.0, static_cast<double>(unheld + y_bytes) / (static_cast<double>(budget_) / 5));
     int64_t most = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) / parts));
     const int64_t unit = p.features ? most_moving() : partitions_;
     if (most > unit) most = most / unit * unit;
+    if (p.wanted_m > 0) most = std::min(rows, p.wanted_m);
     std::vector<int> outer = p.bs;
     outer.insert(outer.end(), p.ms.begin(), p.ms.end());
     p.blocks = boxes(n.all(), outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
+    p.block_rows = most;
   }
   if (p.weight || p.ns.empty() || held(f, precision_) || f_bytes <= budget_ / 4) return;
   p.streamed = true;
-  int64_t features = 1;
-  for (const int a : p.ns) features *= p.extent(a);
+  const int64_t features = p.over(p.ns);
   const int64_t unit = p.features ? chip_.matrix.cols : most_moving();
   const auto fits_in = static_cast<int64_t>(static_cast<double>(features) * static_cast<double>(budget_) / 6 / static_cast<double>(f_bytes));
+  p.chunk_columns = std::min(features, p.wanted_n > 0 ? p.wanted_n : std::max(unit, fits_in / unit * unit));
   std::vector<Box> parts;
-  for (const Box& by_n : boxes(n.all(), p.ns, std::max(unit, fits_in / unit * unit), [](int) { return false; }, unit))
+  for (const Box& by_n : boxes(n.all(), p.ns, p.chunk_columns, [](int) { return false; }, unit))
     for (Box b : p.blocks) {
       limit(b, p.ns, by_n);
       parts.push_back(b);
@@ -166,9 +169,7 @@ void Mapper::plan_parts(Product& p) {
   p.blocks = {n.all()};
   p.group = p.chunks;
   if (!p.streamed) return;
-  double rows = 1;
-  for (const auto* axes : {&p.bs, &p.ms})
-    for (const int a : *axes) rows *= static_cast<double>(p.extent(a));
+  const auto rows = static_cast<double>(p.over(p.bs) * p.over(p.ms));
   const auto budget = static_cast<double>(budget_), chunks = static_cast<double>(p.chunks);
   const double x_row = held(x, precision_) ? 0 : static_cast<double>(place_bytes(x.total, x.placement, precision_)) / rows;
   const double beside_row = static_cast<double>(beside_bytes(p)) / rows;
@@ -179,6 +180,7 @@ void Mapper::plan_parts(Product& p) {
   int64_t most = std::max<int64_t>(1, static_cast<int64_t>(std::min(rows, room / std::max(row, 1e-9))));
   if (most > unit) most = most / unit * unit;
   else if (!p.keep || row * static_cast<double>(unit) <= budget / 4) most = static_cast<int64_t>(std::min(rows, static_cast<double>(unit)));
+  if (p.wanted_m > 0) most = std::min(most, p.wanted_m);
   std::vector<int> outer = p.bs;
   outer.insert(outer.end(), p.ms.begin(), p.ms.end());
   p.blocks = boxes(n.all(), outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
@@ -188,8 +190,17 @@ void Mapper::plan_parts(Product& p) {
   p.group = p.out.image < 0 ? p.chunks : std::clamp<int64_t>(static_cast<int64_t>(y_room / std::max(part * of_chunk, 1e-9)), 1, p.chunks);
   const double x_part = part * x_row, y_part = part * of_chunk * static_cast<double>(p.group);
   const auto chunk_bytes = static_cast<double>(storage_bytes(precision_, p.k_tiles * p.chunk_columns));
-  const double left = 0.9 * budget - 3 * chunk_bytes - 3 * x_part - 2 * y_part;
-  p.together = p.keep ? 1 : std::clamp<int64_t>(static_cast<int64_t>(left / std::max(x_part + y_part, 1e-9)), 1, static_cast<int64_t>(p.blocks.size()));
+  // beside the blocks: the chunk in use, one or two that come next, and blocks that come next
+  const auto fit = [&](int chunks_beside, int blocks_beside) {
+    const double free = std::min(0.9 * budget, static_cast<double>(emit_.largest_free(Role::scratchpad)));
+    return static_cast<int64_t>((free - chunks_beside * chunk_bytes - blocks_beside * x_part - y_part) / std::max(x_part + y_part, 1e-9));
+  };
+  const auto all = static_cast<int64_t>(p.blocks.size());
+  const int64_t ample = fit(2, 0) >= all ? all : fit(3, 3), most_blocks = std::max(ample, fit(2, 1));
+  const int64_t want = p.wanted_m > 0 ? ceil_div(p.wanted_m, most) : std::max(ample, std::min<int64_t>(2, most_blocks));
+  p.together = p.keep ? 1 : std::clamp<int64_t>(std::min(most_blocks, want), 1, all);
+  p.ahead = fit(2, 1) >= p.together;
+  p.block_rows = std::min(p.over(p.bs) * p.over(p.ms), p.together * most);
 }
 
 void Mapper::emit_product(const Step& s, Product& p) {
@@ -203,14 +214,15 @@ void Mapper::emit_product(const Step& s, Product& p) {
   inner_last(p.ms, x);
   if (!p.weight) inner_last(p.ns, p.nest.operands[1]);
   plan_weight(p);
+  p.block_rows = p.over(p.ms);
   p.out = target(y.item, y.placement);
   const int64_t unheld = (held(x, precision_) ? 0 : place_bytes(x.total, x.placement, precision_)) + beside_bytes(p);
   p.streamed = p.out.image >= 0 || unheld > budget_ / 4;
   const bool parts = p.weight && (p.streamed || !p.keep);
   if (parts) plan_parts(p);
   else plan_blocks(p);
-  choice(std::string("stationary=") + (p.features ? "features" : "rows") + (p.streamed ? " blocks=" + std::to_string(p.blocks.size()) : "") +
-         (p.weight ? (resident_ ? " weights=resident" : " weights=" + std::to_string(p.chunks) + (p.keep ? "" : " each block")) : ""));
+  choice(std::string("stationary=") + (p.features ? "features" : "rows") + " n=" + std::to_string(p.chunk_columns) + " m=" + std::to_string(p.block_rows) +
+         (!p.weight ? "" : resident_ ? " weights=resident" : p.keep ? " weights=kept" : " weights=streamed"));
   if (parts) emit_parts(p);
   else emit_blocks(p);
   for (int64_t c = 0; c < p.chunks; ++c) drop_piece(p, c);
@@ -227,56 +239,73 @@ void Mapper::emit_blocks(Product& p) {
   drop_features(p);
 }
 
-void Mapper::emit_parts(Product& p) {
-  struct Part {
-    Box box;
-    Place x, y;
-    std::vector<Place> beside;
-    std::vector<int32_t> owned, beside_owned;
-  };
+// The rows of a block.
+void Mapper::hold_rows(Product& p, RowBlock& part) {
+  if (part.x.buffer >= 0) return;
+  const Operand& x = p.nest.operands[0];
+  const Window w = window(x, part.box);
+  part.x = hold(x.item, x.placement, precision_, p.streamed ? &w : nullptr);
+  if (part.x.temporary) {  // what it came through is not wanted any more
+    part.owned = {part.x.buffer};
+    std::erase(temporaries_, part.x.buffer);
+  }
+  done();
+}
+
+// The place of its result in the chunks of a group from c on, and the operands beside it.
+void Mapper::hold_group(Product& p, RowBlock& part, int64_t c) {
+  const Operand& y = p.nest.operands[2];
+  Box group = chunk_box(p, part.box, c);
+  if (!p.ns.empty()) group.size[static_cast<size_t>(p.ns[0])] = std::min(p.extent(p.ns[0]), (c + p.group) * p.chunk) - c * p.chunk;
+  part.y = target_block(p.out, y.item, y.placement, window(y, group));
+  part.beside.clear();
+  for (size_t e = 3; e < p.nest.operands.size(); ++e) part.beside.push_back(hold_operand(p.nest.operands[e], p.streamed ? &group : nullptr));
+  part.beside_owned = std::exchange(temporaries_, {});
+}
+
+// One block of rows by one chunk of the weight.
+void Mapper::multiply_rows(Product& p, RowBlock& part, int64_t c) {
+  const Operand& y = p.nest.operands[2];
   const auto release = [&](std::vector<int32_t>& buffers) {
     for (const int32_t b : buffers) emit_.release(b);
     buffers.clear();
   };
-  const Operand &x = p.nest.operands[0], &y = p.nest.operands[2];
+  hold_rows(p, part);
+  if (c % p.group == 0) hold_group(p, part, c);
+  weight_piece(p, c);
+  p.xp = part.x;
+  p.yp = part.y;
+  p.ep = part.beside;
+  p.k_boxes = row_boxes(p.nest, 0, p.xp, part.box, p.ks, p.k_axis);
+  for (const Box& batch : boxes(chunk_box(p, part.box, c), p.bs, 1, [](int) { return true; })) product_chunk(p, batch, c);
+  done();
+  if ((c + 1) % p.group == 0 || c + 1 == p.chunks) {
+    target_done(p.out, y.item, y.placement, part.y);
+    release(part.beside_owned);
+  }
+  if (c + 1 == p.chunks) release(part.owned);
+}
+
+// Blocks of rows in groups: chunk by chunk over those of a group; the next group's come in one ahead of those that leave.
+void Mapper::emit_parts(Product& p) {
+  const auto group_at = [&](size_t first) {
+    std::vector<RowBlock> parts(std::min(p.blocks.size() - std::min(first, p.blocks.size()), static_cast<size_t>(p.together)));
+    for (size_t k = 0; k < parts.size(); ++k) parts[k].box = p.blocks[first + k];
+    return parts;
+  };
+  std::vector<RowBlock> parts = group_at(0), next;
   for (size_t first = 0; first < p.blocks.size(); first += static_cast<size_t>(p.together)) {
-    std::vector<Part> parts;
-    for (size_t k = first; k < std::min(p.blocks.size(), first + static_cast<size_t>(p.together)); ++k) parts.push_back({p.blocks[k], {}, {}, {}, {}, {}});
+    next = group_at(first + static_cast<size_t>(p.together));
     for (int64_t c = 0; c < p.chunks; ++c) {
-      weight_piece(p, c);
-      const int64_t c0 = c / p.group * p.group, c1 = std::min(p.chunks, c0 + p.group);
-      for (Part& part : parts) {
-        if (c == 0) {
-          const Window w = window(x, part.box);
-          part.x = hold(x.item, x.placement, precision_, p.streamed ? &w : nullptr);
-          if (part.x.temporary) {  // what it came through is not wanted any more
-            part.owned = {part.x.buffer};
-            std::erase(temporaries_, part.x.buffer);
-          }
-          done();
-        }
-        if (c == c0) {
-          Box group = chunk_box(p, part.box, c0);
-          if (!p.ns.empty()) group.size[static_cast<size_t>(p.ns[0])] = std::min(p.extent(p.ns[0]), c1 * p.chunk) - c0 * p.chunk;
-          part.y = target_block(p.out, y.item, y.placement, window(y, group));
-          part.beside.clear();
-          for (size_t e = 3; e < p.nest.operands.size(); ++e) part.beside.push_back(hold_operand(p.nest.operands[e], p.streamed ? &group : nullptr));
-          part.beside_owned = std::exchange(temporaries_, {});
-        }
-        p.xp = part.x;
-        p.yp = part.y;
-        p.ep = part.beside;
-        p.k_boxes = row_boxes(p.nest, 0, p.xp, part.box, p.ks, p.k_axis);
-        for (const Box& batch : boxes(chunk_box(p, part.box, c), p.bs, 1, [](int) { return true; })) product_chunk(p, batch, c);
-        done();
-        if (c + 1 == c1) {
-          target_done(p.out, y.item, y.placement, part.y);
-          release(part.beside_owned);
-        }
-        if (c + 1 == p.chunks) release(part.owned);
+      const bool leaves = c + 1 == p.chunks && p.ahead;
+      if (leaves && !next.empty()) hold_rows(p, next[0]);
+      for (size_t k = 0; k < parts.size(); ++k) {
+        multiply_rows(p, parts[k], c);
+        if (leaves && k + 1 < next.size()) hold_rows(p, next[k + 1]);
       }
       if (!p.keep) drop_piece(p, c);
     }
+    parts = std::move(next);
   }
 }
 

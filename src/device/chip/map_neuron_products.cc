@@ -1,6 +1,7 @@
 // device/chip/map_neuron_products.cc — contractions: which side is stationary, the features (result with features on partitions) or the rows (result with
 // rows on partitions), and a layout with K on partitions of both operands. Their instructions: map_neuron_product_tiles.cc.
 #include <algorithm>
+#include <cstdlib>
 
 #include "device/chip/map_neuron_product.h"
 
@@ -297,45 +298,95 @@ Source Mapper::leaf_source(const Operand& o, const Place& at, const Box& box, in
   return s;
 }
 
+// "stationary=rows n=128 m=512 weights=kept": "" or the word after the key.
+std::string Mapper::pinned_word(const std::string& choice, const std::string& key) {
+  const std::string text = " " + choice + " ", want = " " + key + "=";
+  const size_t at = text.find(want);
+  return at == std::string::npos ? "" : text.substr(at + want.size(), text.find(' ', at + 1) - at - want.size());
+}
+
+// Which side lies still: fewer cycles, what readers want on partitions, what is pinned.
+bool Mapper::features_stationary(const Step& s, int64_t m, int64_t f, int64_t k) const {
+  const double tiles = static_cast<double>(ceil_div(k, chip_.matrix.rows));
+  const auto cycles = [&](int64_t stationary, int64_t moving) {
+    return static_cast<double>(ceil_div(stationary, chip_.matrix.cols)) * (tiles * std::max(static_cast<double>(moving), chip_.matrix.min_interval_cycles) + 2.0 * static_cast<double>(moving));
+  };
+  const Item& out = items_[static_cast<size_t>(item_of(s.result))];
+  const bool features = cycles(f, m) <= cycles(m, f) && !out.output;  // rows of the output go to main memory as they are
+  const auto w = wish(out, now_);
+  if (!w) return features;
+  Product a, b;
+  if (product(s, a, true) && a.nest.operands[2].placement == *w) return true;
+  if (!product(s, b, false) || b.nest.operands[2].placement != *w) return features;
+  // rows in many short tiles may cost more than a product the other way round that is turned afterwards
+  const int64_t extent = b.out_axis < 0 ? 1 : b.nest.extents[static_cast<size_t>(b.out_axis)];
+  const double row_tiles = static_cast<double>(m / std::max<int64_t>(extent, 1) * ceil_div(extent, partitions_));
+  const double direct = row_tiles * tiles * std::max(static_cast<double>(f), chip_.matrix.min_interval_cycles);
+  const double turned = cycles(f, m) + row_tiles * static_cast<double>(ceil_div(f, partitions_) * partitions_);
+  const bool plain = std::all_of(s.epilogue_operands.begin(), s.epilogue_operands.end(), [&](const View& v) { return items_[static_cast<size_t>(item_of(v.value))].weight; });
+  return plain && turned < direct / 2;
+}
+
 void Mapper::contraction(const Step& s) {
-  Product p;
   const auto volume = [](const std::vector<int64_t>& v) {
     int64_t n = 1;
     for (const int64_t e : v) n *= e;
     return n;
   };
   int64_t m = volume(s.m), f = volume(s.n);
-  const int64_t k = volume(s.k);
+  const int64_t k = volume(s.k), batch = volume(s.batch);
   if (k == 0) return fill_result(s, 0);
   if (item(item_of(s.lhs.value)).weight && !item(item_of(s.rhs.value)).weight) std::swap(m, f);
-  const double tiles = static_cast<double>(ceil_div(k, chip_.matrix.rows));
-  const auto cycles = [&](int64_t stationary, int64_t moving) {
-    return static_cast<double>(ceil_div(stationary, chip_.matrix.cols)) * (tiles * std::max(static_cast<double>(moving), chip_.matrix.min_interval_cycles) + 2.0 * static_cast<double>(moving));
-  };
-  bool features = cycles(f, m) <= cycles(m, f);
-  if (item(item_of(s.result)).output) features = false;  // its rows go to main memory as they are
-  if (const auto w = wish(item(item_of(s.result)), now_)) {  // which side do readers want on partitions?
-    Product a, b;
-    const bool as_features = product(s, a, true) && a.nest.operands[2].placement == *w;
-    const bool as_rows = !as_features && product(s, b, false) && b.nest.operands[2].placement == *w;
-    if (as_features) features = true;
-    if (as_rows) {
-      // rows in many short tiles may cost more than a product the other way round that is turned afterwards
-      const Nest& n = b.nest;
-      const int64_t extent = b.out_axis < 0 ? 1 : n.extents[static_cast<size_t>(b.out_axis)];
-      const double row_tiles = static_cast<double>(m / std::max<int64_t>(extent, 1) * ceil_div(extent, partitions_));
-      const double direct = row_tiles * tiles * std::max(static_cast<double>(f), chip_.matrix.min_interval_cycles);
-      const double turned = cycles(f, m) + row_tiles * static_cast<double>(ceil_div(f, partitions_) * partitions_);
-      const bool plain = std::all_of(s.epilogue_operands.begin(), s.epilogue_operands.end(), [&](const View& v) { return item(item_of(v.value)).weight; });
-      features = plain && turned < direct / 2;
-    }
-  }
-  if (const auto pin = pins_.find(emit_.step().name); pin != pins_.end()) {
-    if (pin->second.starts_with("stationary=features")) features = true;
-    if (pin->second.starts_with("stationary=rows")) features = false;
-  }
+  const std::string shape = (batch > 1 ? std::to_string(batch) + "x" : "") + std::to_string(m) + "x" + std::to_string(k) + "x" + std::to_string(f);
+  scenes_.push_back(scene(shape));
+  bool features = features_stationary(s, m, f, k);
+  std::string pin;
+  if (const auto at = pins_.find(emit_.step().name + " of " + shape); at != pins_.end()) pin = at->second;
+  else if (const auto by_name = pins_.find(emit_.step().name); by_name != pins_.end()) pin = by_name->second;
+  if (const std::string side = pinned_word(pin, "stationary"); side == "features" || side == "rows") features = side == "features";
+  Product p;
   if (!product(s, p, features) && !product(s, p, !features)) return host_step(s);
+  p.wanted_n = std::atoll(pinned_word(pin, "n").c_str());
+  p.wanted_m = std::atoll(pinned_word(pin, "m").c_str());
+  if (const std::string weights = pinned_word(pin, "weights"); !weights.empty()) p.wanted_kept = weights == "kept";
   emit_product(s, p);
+  choice("of " + shape);
+}
+
+// What the whole program holds when it comes to this product.
+Mapper::Scene Mapper::scene(const std::string& shape) const {
+  constexpr int32_t kSteps = 4;
+  Scene out;
+  out.first = out.last = now_;
+  out.name = steps_.empty() ? "" : step_name(graph_, steps_[static_cast<size_t>(now_)]);
+  out.shape = shape;
+  const auto& uses = items_[static_cast<size_t>(item_of(steps_[static_cast<size_t>(now_)].result))].uses;
+  if (!uses.empty() && uses.front() <= now_ + kSteps) out.last = uses.front();
+  for (size_t k = 0; k < items_.size(); ++k) {
+    const Item& it = items_[k];
+    if (it.weight || (it.local.empty() && it.images.empty() && it.main < 0)) continue;
+    Scene::Live live;
+    live.item = static_cast<int32_t>(k);
+    live.main = it.main >= 0;
+    for (const Held& h : it.local) live.local.emplace_back(h.placement, h.dtype);
+    for (const Held& h : it.images) live.images.emplace_back(h.placement, h.dtype);
+    out.live.push_back(std::move(live));
+  }
+  return out;
+}
+
+Program Mapper::alone(const Scene& scene, const std::string& choice) {
+  pins_[scene.name + " of " + scene.shape] = choice;
+  now_ = scene.first;
+  for (const Scene::Live& live : scene.live) {
+    Item& it = item(live.item);
+    if (it.uses.empty() || it.uses.back() < now_) continue;
+    if (live.main && it.main < 0) it.main = main_room(it.name, it.dtype, it.total);
+    for (const auto& [placement, dtype] : live.local) it.local.push_back({placement, room(it.name, it.total, placement, dtype, nullptr, false), dtype, now_});
+    for (const auto& [placement, dtype] : live.images) it.images.push_back({placement, {.buffer = main_room(it.name, dtype, it.total), .in_main = true}, dtype, now_});
+  }
+  for (int32_t k = scene.first; k <= scene.last; ++k) step(k);
+  return emit_.finish();
 }
 
 }  // namespace bascule::device::chip::neuron
