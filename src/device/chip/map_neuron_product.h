@@ -49,7 +49,7 @@ struct Mapper::Product {
 
 // A block of rows while chunks of the weight go by.
 struct Mapper::RowBlock {
-  Box box;
+  Box box, group;  // all features; those whose result leaves together
   Place x, y;
   std::vector<Place> beside;
   std::vector<int32_t> owned, beside_owned;  // until the last chunk; until the result leaves

@@ -229,7 +229,6 @@ void Mapper::emit_product(const Step& s, Product& p) {
 }
 
 void Mapper::emit_blocks(Product& p) {
-  const Operand& y = p.nest.operands[2];
   for (const Box& block : p.blocks) {
     hold_block(p, block);
     for (const Box& batch : boxes(block, p.bs, 1, [](int) { return true; })) product_block(p, batch);
@@ -255,7 +254,7 @@ void Mapper::hold_rows(Product& p, RowBlock& part) {
 // The place of its result in the chunks of a group from c on, and the operands beside it.
 void Mapper::hold_group(Product& p, RowBlock& part, int64_t c) {
   const Operand& y = p.nest.operands[2];
-  Box group = chunk_box(p, part.box, c);
+  Box& group = part.group = chunk_box(p, part.box, c);
   if (!p.ns.empty()) group.size[static_cast<size_t>(p.ns[0])] = std::min(p.extent(p.ns[0]), (c + p.group) * p.chunk) - c * p.chunk;
   part.y = target_block(p.out, y.item, y.placement, window(y, group));
   part.beside.clear();
@@ -265,7 +264,6 @@ void Mapper::hold_group(Product& p, RowBlock& part, int64_t c) {
 
 // One block of rows by one chunk of the weight.
 void Mapper::multiply_rows(Product& p, RowBlock& part, int64_t c) {
-  const Operand& y = p.nest.operands[2];
   const auto release = [&](std::vector<int32_t>& buffers) {
     for (const int32_t b : buffers) emit_.release(b);
     buffers.clear();
@@ -280,7 +278,7 @@ void Mapper::multiply_rows(Product& p, RowBlock& part, int64_t c) {
   for (const Box& batch : boxes(chunk_box(p, part.box, c), p.bs, 1, [](int) { return true; })) product_chunk(p, batch, c);
   done();
   if ((c + 1) % p.group == 0 || c + 1 == p.chunks) {
-    target_done(p.out, y.item, y.placement, part.y);
+    target_done(p.out, p.nest, 2, part.group, part.y);
     release(part.beside_owned);
   }
   if (c + 1 == p.chunks) release(part.owned);
