@@ -1,6 +1,7 @@
 // passes/shard.cc — shard(): writes the graph of one rank as the schedule of its plan says. See shard_plan.cc for the decisions.
 #include "passes/shard.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -13,30 +14,24 @@ namespace {
 
 constexpr int64_t kAlwaysCopiedBytes = 65536;
 
-// The rank's part of a tensor that is `outer` rows of ranks * inner elements, one after the other.
-Tensor part_of(const Tensor& t, std::vector<int64_t> dims, int64_t outer, int64_t inner, int64_t ranks, int64_t rank) {
+// Elements [from, from + count) of each of `outer` rows of `all`; beyond the end of a row zeros.
+Tensor part_of(const Tensor& t, std::vector<int64_t> dims, int64_t outer, int64_t all, int64_t from, int64_t count) {
   const int64_t bits = is_string(t.dtype()) ? 0 : info(t.dtype()).storage_bits;
-  const int64_t from = rank * inner;
-  if (bits > 0 && outer == 1 && from * bits % 8 == 0)
+  if (bits > 0 && outer == 1 && from + count <= all && from * bits % 8 == 0)
     return Tensor::view(t.dtype(), std::move(dims), t.data() + from * bits / 8, std::make_shared<const Tensor>(t));
   Tensor out(t.dtype(), std::move(dims));
-  if (is_string(t.dtype())) {
-    for (int64_t o = 0; o < outer; ++o)
-      for (int64_t k = 0; k < inner; ++k)
-        out.mutable_strings()[static_cast<size_t>(o * inner + k)] = t.strings()[static_cast<size_t>((o * ranks + rank) * inner + k)];
-    return out;
-  }
-  std::byte* to = out.mutable_data();
-  if (bits % 8 == 0) {
-    const int64_t row = inner * bits / 8;
-    for (int64_t o = 0; o < outer; ++o) std::memcpy(to + o * row, t.data() + (o * ranks + rank) * row, static_cast<size_t>(row));
-  } else {  // packed below a byte
-    for (int64_t o = 0; o < outer; ++o)
-      for (int64_t k = 0; k < inner; ++k) {
-        const int64_t at = (o * ranks + rank) * inner + k;
-        if (is_float(t.dtype())) store_double(t.dtype(), to, o * inner + k, t.number(at));
-        else store_int(t.dtype(), to, o * inner + k, t.integer(at));
-      }
+  const int64_t there = std::clamp<int64_t>(all - from, 0, count);
+  for (int64_t o = 0; o < outer && there > 0; ++o) {
+    const int64_t at = o * all + from, to = o * count;
+    if (bits > 0 && bits % 8 == 0) {
+      std::memcpy(out.mutable_data() + to * bits / 8, t.data() + at * bits / 8, static_cast<size_t>(there * bits / 8));
+      continue;
+    }
+    for (int64_t k = 0; k < there; ++k) {  // packed below a byte, or strings
+      if (is_string(t.dtype())) out.mutable_strings()[static_cast<size_t>(to + k)] = t.strings()[static_cast<size_t>(at + k)];
+      else if (is_float(t.dtype())) store_double(t.dtype(), out.mutable_data(), to + k, t.number(at + k));
+      else store_int(t.dtype(), out.mutable_data(), to + k, t.integer(at + k));
+    }
   }
   return out;
 }
@@ -53,7 +48,7 @@ class Writer {
     out_.output_names = g_.output_names;
     for (size_t k = 0; k < g_.inputs.size(); ++k) {
       const Value v = g_.inputs[k];
-      const Part p = plan_.inputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan_.inputs[k]));
+      const Part p = rules_.outside(v, plan_.inputs[k]);
       keep(v, p, out_.add_input(rules_.local_type(g_.type(v), p), g_.at(v).name));
     }
     for (const Value v : g_.inputs) convert(v, s);
@@ -61,8 +56,7 @@ class Writer {
       for (const Way& way : s.nodes[i]) node(g_.nodes[i], way);
       for (const Value v : g_.nodes[i].outputs) convert(v, s);
     }
-    for (size_t k = 0; k < g_.outputs.size(); ++k)
-      out_.outputs.push_back(form(g_.outputs[k], plan_.outputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan_.outputs[k]))));
+    for (size_t k = 0; k < g_.outputs.size(); ++k) out_.outputs.push_back(form(g_.outputs[k], rules_.outside(g_.outputs[k], plan_.outputs[k])));
     return std::move(out_);
   }
 
@@ -117,16 +111,17 @@ class Writer {
     const Type type = rules_.local_type(g_.type(v), p);
     const std::vector<int64_t> all = constants(g_.type(v).dims).value(), dims = rules_.local_dims(g_.type(v), p);
     const auto dim = static_cast<size_t>(p.dim);
-    int64_t outer = p.blocks, inner = all[dim] / (p.blocks * plan_.ranks);
+    int64_t outer = p.blocks, inner = 1;
     for (size_t a = 0; a < dim; ++a) outer *= all[a];
     for (size_t a = dim + 1; a < all.size(); ++a) inner *= all[a];
+    const int64_t row = all[dim] / p.blocks * inner, share = dims[dim] / p.blocks * inner;
     const Tensor* whole = g_.constant(v);
     Value made;
     if (!whole || (weights_ == ShardWeights::types && outer > 1 && whole->bytes() > kAlwaysCopiedBytes)) {
       const std::string reason = whole ? "a rank's part of a weight, asked for without values" : n.attrs.text("reason");
       made = add("absent", kNoValue, {{"dtype", type.dtype}, {"dims", type.dims}, {"reason", reason}}, type, n.origin);
     } else {
-      made = add("constant", kNoValue, {{"value", part_of(*whole, dims, outer, inner, plan_.ranks, rank_)}}, type, n.origin);
+      made = add("constant", kNoValue, {{"value", part_of(*whole, dims, outer, row, rank_ * share, share)}}, type, n.origin);
     }
     out_.at(made).name = g_.at(v).name;
     keep(v, p, made);
@@ -141,7 +136,7 @@ class Writer {
     int64_t outer = 1, inner = whole.dim(dim) / plan_.ranks;
     for (size_t a = 0; a < dim; ++a) outer *= whole.dim(a);
     for (size_t a = dim + 1; a < whole.rank(); ++a) inner *= whole.dim(a);
-    Tensor t = part_of(whole, rules_.local_dims(g_.type(v), p), outer, inner, plan_.ranks, rank_);
+    Tensor t = part_of(whole, rules_.local_dims(g_.type(v), p), outer, inner * plan_.ranks, rank_ * inner, inner);
     const auto vector_dim = static_cast<size_t>(n.attrs.integer("index_vector_dim"));
     int64_t after = 1;
     for (size_t a = vector_dim + 1; a < t.rank(); ++a) after *= t.dim(a);
@@ -194,25 +189,45 @@ class Writer {
       x = reshape(x, with_blocks(rules_.local_dims(g_.type(v), from), from), origin);
       dims = with_blocks(dims, from);
     }
+    if (from.filled) dims[static_cast<size_t>(from.dim)] = out_.type(x).dims[static_cast<size_t>(from.dim)].value() * plan_.ranks;
     Attrs attrs = group();
     attrs.set("dims", to_dims(dims));
     attrs.set("all_gather_dim", int64_t{from.dim} + (blocks ? 1 : 0));
     const Value y = add("all_gather", x, std::move(attrs), Type::tensor(g_.type(v).dtype, to_dims(dims)), origin);
+    if (from.filled) return cut(y, static_cast<size_t>(from.dim), 0, g_.type(v).dims[static_cast<size_t>(from.dim)].value(), origin);
     return blocks ? reshape(y, constants(g_.type(v).dims).value(), origin) : y;
+  }
+
+  Value cut(Value x, size_t dim, int64_t from, int64_t to, const Origin& origin) {
+    const Type type = out_.type(x);
+    Dims start(type.dims.size(), 0), limit = type.dims, made = type.dims;
+    start[dim] = from;
+    limit[dim] = to;
+    made[dim] = to - from;
+    return add("slice", x, {{"start_indices", start}, {"limit_indices", limit}, {"strides", Ints(start.size(), 1)}}, Type::tensor(type.dtype, made),
+               origin);
+  }
+
+  // Zeros up to an extent.
+  Value filled(Value x, size_t dim, int64_t extent, const Origin& origin) {
+    Type type = out_.type(x);
+    const Value zero = add("constant", kNoValue, {{"value", Tensor(type.dtype, {})}}, Type::tensor(type.dtype, {}), origin);
+    Dims none(type.dims.size(), 0), high = none;
+    high[dim] = extent - type.dims[dim].value();
+    type.dims[dim] = extent;
+    const Attrs attrs{{"edge_padding_low", none}, {"edge_padding_high", high}, {"interior_padding", Ints(none.size(), 0)}};
+    const Value y = add("pad", x, attrs, type, origin);
+    out_.nodes.back().inputs.push_back(zero);
+    return y;
   }
 
   Value slice(Value v, Value x, const Part& to, const Origin& origin) {
     const bool blocks = to.blocks > 1;
     if (blocks) x = reshape(x, with_blocks(constants(g_.type(v).dims).value(), to), origin);
     const size_t dim = static_cast<size_t>(to.dim) + (blocks ? 1 : 0);
-    const Type type = out_.type(x);
-    Dims start(type.dims.size(), 0), limit = type.dims, made = type.dims;
-    const int64_t share = type.dims[dim].value() / plan_.ranks;
-    start[dim] = rank_ * share;
-    limit[dim] = (rank_ + 1) * share;
-    made[dim] = share;
-    const Value y = add("slice", x, {{"start_indices", start}, {"limit_indices", limit}, {"strides", Ints(start.size(), 1)}},
-                        Type::tensor(type.dtype, made), origin);
+    const int64_t share = rules_.local_dims(g_.type(v), to)[static_cast<size_t>(to.dim)] / to.blocks;
+    if (to.filled) x = filled(x, dim, share * plan_.ranks, origin);
+    const Value y = cut(x, dim, rank_ * share, (rank_ + 1) * share, origin);
     return blocks ? reshape(y, rules_.local_dims(g_.type(v), to), origin) : y;
   }
 

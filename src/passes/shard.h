@@ -15,14 +15,17 @@ enum class Split : uint8_t { batch, tensor };
 //   whole  all of it
 //   split  along `dim`, which is `blocks` equal blocks one after the other, the rank's share of each: block b of extent L holds the ranks'
 //          shares [b*L + r*L/R, b*L + (r+1)*L/R). Joined products (q, k and v of one weight) split in 3 blocks, all else in 1.
+//          filled: an extent E that ranks do not divide, in one block; the shares are ceil(E/R), and what the last ones have beyond the end is of
+//          no meaning. Of columns that leave the model, a vocabulary most often.
 //   partial  a term: the value is the fold of all ranks' terms
 struct Part {
   enum Kind : uint8_t { whole, split, partial } kind = whole;
   enum Fold : uint8_t { add, maximum, minimum } fold = add;  // of partial
   int16_t dim = -1;
   int64_t blocks = 1;
-  static Part along(size_t dim, int64_t blocks = 1) { return {split, add, static_cast<int16_t>(dim), blocks}; }
-  static Part terms(Fold fold) { return {partial, fold, -1, 1}; }
+  bool filled = false;
+  static Part along(size_t dim, int64_t blocks = 1, bool filled = false) { return {split, add, static_cast<int16_t>(dim), blocks, filled}; }
+  static Part terms(Fold fold) { return {partial, fold, -1, 1, false}; }
   friend bool operator==(const Part&, const Part&) = default;
 };
 
@@ -44,8 +47,9 @@ struct ShardPrices {
 struct Shards {
   int64_t ranks = 1;
   Split split = Split::batch;
-  std::vector<int> inputs;         // of each graph input: the dimension of which every rank gets its part, in order of ranks; -1: the whole to each
-  std::vector<int> outputs;        // of each graph output: the dimension along which the ranks' parts are concatenated; -1: each rank has the whole
+  std::vector<int> inputs;   // of each graph input: the dimension of which every rank gets its part, in order of ranks; -1: the whole to each
+  std::vector<int> outputs;  // of each graph output: the dimension along which the ranks' parts are concatenated, and cut at the output's extent
+                             // where they were filled; -1: each rank has the whole
   std::vector<std::string> notes;  // what every rank does whole, and why
   int64_t collectives = 0;
   double collective_bytes = 0;  // sent by each rank: 2 (R-1)/R of what all_reduce folds, (R-1)/R of what all_gather makes (rings)

@@ -311,15 +311,16 @@ struct Maker {
 }  // namespace
 
 const std::vector<Link>& ShardRules::links(const Node& n) const {
-  const auto [at, fresh] = links_.try_emplace(&n);
-  if (!fresh) return at->second;
+  std::optional<std::vector<Link>>& known = links_[static_cast<size_t>(&n - g_.nodes.data())];
+  if (known) return *known;
+  known.emplace();
   for (const auto* list : {&n.inputs, &n.outputs})
     for (const Value v : *list)
-      if (v && (!g_.type(v).is_tensor() || !g_.type(v).ranked || is_string(g_.type(v).dtype))) return at->second;
-  if (n.outputs.empty() || n.specialization || n.captures) return at->second;
+      if (v && (!g_.type(v).is_tensor() || !g_.type(v).ranked || is_string(g_.type(v).dtype))) return *known;
+  if (n.outputs.empty() || n.specialization || n.captures) return *known;
   Maker m{g_, n};
   m.make();
-  return at->second = std::move(m.out);
+  return *known = std::move(m.out);
 }
 
 }  // namespace bascule::passes

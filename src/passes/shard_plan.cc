@@ -14,8 +14,9 @@ namespace bascule::passes {
 namespace {
 
 constexpr int64_t kMostStates = 32, kFewestStates = 4, kStatesTimesNodes = 64000;  // kept after each node: bounds the time of a plan
-constexpr size_t kMostWishes = 6;                                                  // of a value
-constexpr double kFlopsPerByteHeld = 1e-3;                                         // of results: of plans that cost the same, the one that holds less
+constexpr int64_t kFewestFilled = 16;       // of a rank, where ranks do not divide: the last one idles for a sixteenth at most
+constexpr size_t kMostWishes = 6;           // of a value
+constexpr double kFlopsPerByteHeld = 1e-3;  // of results: of plans that cost the same, the one that holds less
 
 bool is_product(const Node& n) { return n.op->name == "dot_general" || n.op->name == "convolution"; }
 
@@ -96,7 +97,9 @@ class Planner {
   void make_wishes() {
     for (const Value v : g_.outputs)
       for (size_t a = 0; a < g_.type(v).dims.size(); ++a)
-        if (rules_.divides(v, Part::along(a))) wish(v, Part::along(a));
+        if (Part p = rules_.outside(v, static_cast<int>(a));
+            rules_.divides(v, p) && (!p.filled || g_.type(v).dims[a].value() >= kFewestFilled * plan_.ranks))
+          wish(v, p);
     for (size_t i = g_.nodes.size(); i-- > 0;) {
       const Node& n = g_.nodes[i];
       if (n.outputs.empty() || anywhere(n)) continue;
@@ -119,7 +122,7 @@ class Planner {
     for (const Link& l : rules_.links(n))
       for (const Part& p : wishes_[static_cast<size_t>(n.outputs[0].id)])
         if (l.operands[*weight] >= 0 && l.results[0] == p.dim)
-          if (auto way = rules_.along(n, l, p.blocks)) out.push_back(std::move(*way));
+          if (auto way = rules_.along(n, l, p.blocks, p.filled)) out.push_back(std::move(*way));
     return out;
   }
 
@@ -187,10 +190,25 @@ class Planner {
   }
   const Part& part(Value v, char s) const { return parts_[static_cast<size_t>(v.id)][static_cast<uint8_t>(s) / 2]; }
 
-  // Live values: whose results are used by a later node, or by the caller.
+  // Values that a later node or the caller uses, each with a place in States until its last use; then the place is 0 and may be another's.
   struct Live {
-    std::vector<Value> values;
-    std::vector<int32_t> place;  // by value, -1: not live
+    std::vector<Value> values;   // by place, kNoValue where it is free
+    std::vector<int32_t> place;  // by value
+    std::vector<int32_t> free;
+    size_t at(Value v) const { return static_cast<size_t>(place[static_cast<size_t>(v.id)]); }
+    void begin(Value v) {
+      if (free.empty()) {
+        free.push_back(static_cast<int32_t>(values.size()));
+        values.push_back(kNoValue);
+      }
+      place[static_cast<size_t>(v.id)] = free.back();
+      values[static_cast<size_t>(free.back())] = v;
+      free.pop_back();
+    }
+    void end(Value v) {
+      values[at(v)] = kNoValue;
+      free.push_back(place[static_cast<size_t>(v.id)]);
+    }
   };
 
   std::vector<Option> options(size_t i, const std::vector<Value>& unique, const std::string& before) {
@@ -256,10 +274,9 @@ class Planner {
     std::vector<Kept> kept(1);
     for (size_t k = 0; k < g_.inputs.size(); ++k) {
       const Value v = g_.inputs[k];
-      const uint8_t s = state(v, plan_.inputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan_.inputs[k])));
+      const uint8_t s = state(v, rules_.outside(v, plan_.inputs[k]));
       if (last[static_cast<size_t>(v.id)] < 0) continue;
-      live.place[static_cast<size_t>(v.id)] = static_cast<int32_t>(live.values.size());
-      live.values.push_back(v);
+      live.begin(v);
       kept[0].states.push_back(static_cast<char>(s));
     }
 
@@ -272,31 +289,24 @@ class Planner {
   void step(int32_t i, const std::vector<int32_t>& last, size_t most, Live& live, std::vector<Kept>& kept, std::vector<Choice>& choices) {
     const Node& n = g_.nodes[static_cast<size_t>(i)];
     std::vector<Value> unique;
-    std::vector<size_t> from;
+    std::vector<size_t> from, made, ended;  // places
     for (const Value v : n.inputs)
       if (v && !anywhere(v) && std::find(unique.begin(), unique.end(), v) == unique.end()) {
         unique.push_back(v);
-        from.push_back(static_cast<size_t>(live.place[static_cast<size_t>(v.id)]));
+        from.push_back(live.at(v));
       }
-    // Places after the node: those that stay, then its results.
-    std::vector<size_t> stay;
-    std::vector<Value> after;
-    for (size_t k = 0; k < live.values.size(); ++k) {
-      const Value v = live.values[k];
-      live.place[static_cast<size_t>(v.id)] = -1;
-      if (last[static_cast<size_t>(v.id)] <= i) continue;
-      live.place[static_cast<size_t>(v.id)] = static_cast<int32_t>(after.size());
-      stay.push_back(k);
-      after.push_back(v);
-    }
-    std::vector<size_t> made;
+    for (const Value v : unique)
+      if (last[static_cast<size_t>(v.id)] <= i) {
+        ended.push_back(live.at(v));
+        live.end(v);
+      }
+    std::vector<size_t> results;
     for (size_t k = 0; k < n.outputs.size(); ++k)
       if (last[static_cast<size_t>(n.outputs[k].id)] > i) {
-        live.place[static_cast<size_t>(n.outputs[k].id)] = static_cast<int32_t>(after.size());
-        made.push_back(k);
-        after.push_back(n.outputs[k]);
+        live.begin(n.outputs[k]);
+        made.push_back(live.at(n.outputs[k]));
+        results.push_back(k);
       }
-    live.values = std::move(after);
 
     std::unordered_map<std::string, std::vector<Option>> by_states;
     std::unordered_map<States, size_t> index;
@@ -309,19 +319,19 @@ class Planner {
       auto [at, fresh] = by_states.try_emplace(key);
       if (fresh) at->second = options(static_cast<size_t>(i), unique, key);
       for (const Option& o : at->second) {
-        std::string full = kept[b].states;
-        for (size_t k = 0; k < from.size(); ++k) full[from[k]] = o.operands[k];
-        states.clear();
-        for (const size_t k : stay) states.push_back(full[k]);
-        for (const size_t k : made) states.push_back(o.results[k]);
+        states = kept[b].states;
+        states.resize(live.values.size(), 0);
+        for (size_t k = 0; k < from.size(); ++k) states[from[k]] = o.operands[k];
+        for (const size_t place : ended) states[place] = 0;
+        for (size_t k = 0; k < made.size(); ++k) states[made[k]] = o.results[results[k]];
         const double cost = kept[b].cost + o.cost;
-        const auto [place, first] = index.try_emplace(states, next.size());
+        const auto [known, first] = index.try_emplace(states, next.size());
         if (first) {
           next.push_back({states, cost});
           chosen.push_back({static_cast<int32_t>(b), o.way});
-        } else if (cost < next[place->second].cost) {
-          next[place->second].cost = cost;
-          chosen[place->second] = {static_cast<int32_t>(b), o.way};
+        } else if (cost < next[known->second].cost) {
+          next[known->second].cost = cost;
+          chosen[known->second] = {static_cast<int32_t>(b), o.way};
         }
       }
     }
@@ -331,7 +341,7 @@ class Planner {
     // What is whole now costs more than parts that are paid for later: never dropped, so that both can be compared where the parts end.
     const auto all_whole = [&](size_t k) {
       for (size_t j = 0; j < live.values.size(); ++j)
-        if (part(live.values[j], next[k].states[j]).kind != Part::whole) return false;
+        if (live.values[j] && part(live.values[j], next[k].states[j]).kind != Part::whole) return false;
       return true;
     };
     if (order.size() > most) {
@@ -349,7 +359,7 @@ class Planner {
 
   void finish(const Live& live, const std::vector<Kept>& kept, const std::vector<std::vector<Choice>>& choices) {
     const auto ends_in_parts = [](const Part& p) { return p.kind == Part::split && p.blocks == 1; };
-    const auto state_of = [&](const Kept& k, Value v) { return k.states[static_cast<size_t>(live.place[static_cast<size_t>(v.id)])]; };
+    const auto state_of = [&](const Kept& k, Value v) { return k.states[live.at(v)]; };
     size_t best = 0;
     double least = -1;
     for (size_t b = 0; b < kept.size(); ++b) {

@@ -17,8 +17,6 @@ void want(Parts& parts, const Part& p) {
   if (std::find(parts.begin(), parts.end(), p) == parts.end()) parts.push_back(p);
 }
 
-Part output_part(const Shards& plan, size_t k) { return plan.outputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan.outputs[k])); }
-
 class Scheduler {
  public:
   Scheduler(const Graph& g, const ShardRules& rules, Shards& plan) : g_(g), rules_(rules), plan_(plan), wanted_(g.values.size()) {
@@ -29,10 +27,10 @@ class Scheduler {
   ShardSchedule run() {
     plan_.collectives = 0;
     plan_.collective_bytes = 0;
-    for (size_t k = 0; k < g_.outputs.size(); ++k) want(wanted(g_.outputs[k]), output_part(plan_, k));
+    for (size_t k = 0; k < g_.outputs.size(); ++k) want(wanted(g_.outputs[k]), rules_.outside(g_.outputs[k], plan_.outputs[k]));
     for (size_t i = g_.nodes.size(); i-- > 0;) node(i);
     for (size_t k = 0; k < g_.inputs.size(); ++k)
-      forms(g_.inputs[k], plan_.inputs[k] < 0 ? Part() : Part::along(static_cast<size_t>(plan_.inputs[k])), [](const Part&) { return false; });
+      forms(g_.inputs[k], rules_.outside(g_.inputs[k], plan_.inputs[k]), [](const Part&) { return false; });
     return std::move(s_);
   }
 

@@ -9,8 +9,6 @@
 namespace bascule::passes {
 namespace {
 
-std::optional<std::vector<int64_t>> static_dims(const Type& t) { return t.is_tensor() && t.ranked ? constants(t.dims) : std::nullopt; }
-
 // The row-major elements of a split value are (outer, ranks, inner): a reshape keeps them, so the part of the other shape is where ranks stand whole.
 std::optional<Part> reshaped_part(const std::vector<int64_t>& from, const std::vector<int64_t>& to, const Part& part, int64_t ranks) {
   const auto dim = static_cast<size_t>(part.dim);
@@ -28,7 +26,22 @@ std::optional<Part> reshaped_part(const std::vector<int64_t>& from, const std::v
   return std::nullopt;
 }
 
+// The dimension of the other shape that has the same elements before and after it.
+std::optional<Part> same_dimension(const std::vector<int64_t>& from, const std::vector<int64_t>& to, const Part& part) {
+  const auto after = [](const std::vector<int64_t>& d, size_t a) { return element_count(std::span(d).subspan(a + 1)); };
+  for (size_t k = 0; k < to.size(); ++k)
+    if (to[k] == from[static_cast<size_t>(part.dim)] && after(to, k) == after(from, static_cast<size_t>(part.dim))) return Part::along(k, 1, true);
+  return std::nullopt;
+}
+
 }  // namespace
+
+ShardRules::ShardRules(const Graph& graph, int64_t ranks) : g_(graph), ranks_(ranks), links_(graph.nodes.size()) {
+  for (const ValueInfo& v : graph.values) {
+    dims_.push_back(v.type.is_tensor() && v.type.ranked ? constants(v.type.dims) : std::nullopt);
+    if (dims_.back() && element_count(*dims_.back()) <= 0) dims_.back().reset();
+  }
+}
 
 std::optional<int64_t> ShardRules::extent(Value v, size_t dim) const {
   const Type& t = g_.type(v);
@@ -38,15 +51,18 @@ std::optional<int64_t> ShardRules::extent(Value v, size_t dim) const {
 
 bool ShardRules::divides(Value v, const Part& part) const {
   if (part.kind != Part::split) return true;
-  const auto d = static_dims(g_.type(v));
-  if (!d || part.dim < 0 || static_cast<size_t>(part.dim) >= d->size() || part.blocks < 1 || element_count(*d) <= 0) return false;
+  const auto& d = dims(v);
+  if (!d || part.dim < 0 || static_cast<size_t>(part.dim) >= d->size() || part.blocks < 1) return false;
   const int64_t all = (*d)[static_cast<size_t>(part.dim)];
+  if (part.filled) return part.blocks == 1 && all > ranks_ && all % ranks_ != 0;
   return part.blocks <= all / ranks_ && all % (part.blocks * ranks_) == 0;
 }
 
 std::vector<int64_t> ShardRules::local_dims(const Type& t, const Part& part) const {
-  std::vector<int64_t> d = static_dims(t).value();
-  if (part.kind == Part::split) d[static_cast<size_t>(part.dim)] /= ranks_;
+  std::vector<int64_t> d = constants(t.dims).value();
+  if (part.kind != Part::split) return d;
+  int64_t& extent = d[static_cast<size_t>(part.dim)];
+  extent = extent / ranks_ + (extent % ranks_ != 0);
   return d;
 }
 
@@ -56,20 +72,27 @@ Type ShardRules::local_type(const Type& t, const Part& part) const {
 }
 
 double ShardRules::bytes(Value v) const {
-  const auto d = static_dims(g_.type(v));
+  const auto& d = dims(v);
   const int64_t n = d ? element_count(*d) : 0;
   return n > 0 && !is_string(g_.type(v).dtype) ? static_cast<double>(storage_bytes(g_.type(v).dtype, n)) : 0;
 }
 
+Part ShardRules::outside(Value v, int dim) const {
+  if (dim < 0) return {};
+  const auto all = extent(v, static_cast<size_t>(dim));
+  return Part::along(static_cast<size_t>(dim), 1, all && *all % ranks_ != 0);
+}
+
 Way ShardRules::whole(const Node& n) const { return {std::vector<Part>(n.inputs.size()), std::vector<Part>(n.outputs.size()), -1}; }
 
-std::optional<Way> ShardRules::along(const Node& n, const Link& link, int64_t blocks) const {
+std::optional<Way> ShardRules::along(const Node& n, const Link& link, int64_t blocks, bool filled) const {
+  if (filled && (link.folds || link.units > 0)) return std::nullopt;
   if (blocks < 1 || (link.units > 0 && (blocks > link.units / ranks_ || link.units % (blocks * ranks_) != 0))) return std::nullopt;
   Way way = whole(n);
   const auto set = [&](const std::vector<Value>& values, const std::vector<int16_t>& dims, std::vector<Part>& parts) {
     for (size_t k = 0; k < dims.size(); ++k) {
       if (dims[k] < 0) continue;
-      parts[k] = Part::along(static_cast<size_t>(dims[k]), blocks);
+      parts[k] = Part::along(static_cast<size_t>(dims[k]), blocks, filled);
       if (!values[k] || !divides(values[k], parts[k])) return false;
     }
     return true;
@@ -89,7 +112,7 @@ std::optional<Way> ShardRules::from_operand(const Node& n, size_t k, const Part&
   for (const bool folds : {false, true})
     for (const Link& l : links(n))
       if (l.folds.has_value() == folds && k < l.operands.size() && l.operands[k] == part.dim)
-        if (auto way = along(n, l, part.blocks)) return way;
+        if (auto way = along(n, l, part.blocks, part.filled)) return way;
   return name == "gather" && k == 0 ? near_gather(n, part) : std::nullopt;
 }
 
@@ -101,7 +124,7 @@ std::optional<Way> ShardRules::from_result(const Node& n, size_t k, const Part& 
   if (name == "concatenate" && part.dim == n.attrs.integer("dimension")) return joined(n, std::nullopt, part);
   for (const Link& l : links(n))
     if (l.results[k] == part.dim)
-      if (auto way = along(n, l, part.blocks)) return way;
+      if (auto way = along(n, l, part.blocks, part.filled)) return way;
   return std::nullopt;
 }
 
@@ -119,9 +142,9 @@ std::optional<Way> ShardRules::linear(const Node& n, const Part& part) const {
 
 std::optional<Way> ShardRules::reshaped(const Node& n, bool forward, const Part& part) const {
   const Value given = forward ? n.inputs[0] : n.outputs[0], asked = forward ? n.outputs[0] : n.inputs[0];
-  const auto from = static_dims(g_.type(given)), to = static_dims(g_.type(asked));
+  const auto &from = dims(given), &to = dims(asked);
   if (!from || !to || !divides(given, part)) return std::nullopt;
-  const auto other = reshaped_part(*from, *to, part, ranks_);
+  const auto other = part.filled ? same_dimension(*from, *to, part) : reshaped_part(*from, *to, part, ranks_);
   if (!other || !divides(asked, *other)) return std::nullopt;
   return forward ? Way{{part}, {*other}} : Way{{*other}, {part}};
 }
@@ -135,7 +158,8 @@ std::optional<Way> ShardRules::sliced(const Node& n, bool forward, const Part& p
   if (!all || !some || !start || n.attrs.ints("strides")[dim] != 1 || !divides(given, part)) return std::nullopt;
   const int64_t block = (forward ? *all : *some) / part.blocks, other = forward ? *some : *all;
   if (block <= 0 || *start % block != 0 || other % block != 0) return std::nullopt;
-  const Part made = Part::along(dim, other / block);
+  if (part.filled && *all != *some) return std::nullopt;
+  const Part made = Part::along(dim, other / block, part.filled);
   if (!divides(asked, made)) return std::nullopt;
   return forward ? Way{{part}, {made}} : Way{{made}, {part}};
 }
@@ -145,7 +169,7 @@ std::optional<Way> ShardRules::joined(const Node& n, std::optional<size_t> opera
   const auto dim = static_cast<size_t>(part.dim);
   const Value given = operand ? n.inputs[*operand] : n.outputs[0];
   const auto all = extent(given, dim);
-  if (!all || !divides(given, part)) return std::nullopt;
+  if (!all || part.filled || !divides(given, part)) return std::nullopt;
   const int64_t block = *all / part.blocks;
   Way way = whole(n);
   const auto set = [&](Value v, Part& p) {
@@ -167,7 +191,7 @@ std::optional<Way> ShardRules::near_gather(const Node& n, const Part& part) cons
   const Ints& moved = n.attrs.ints("start_index_map");
   const auto at = std::find(moved.begin(), moved.end(), part.dim);
   const auto rows = extent(n.inputs[0], static_cast<size_t>(part.dim));
-  if (!indices || at == moved.end() || !rows || part.blocks != 1 || *rows % ranks_ != 0 || indices->elements() == 0 ||
+  if (!indices || at == moved.end() || !rows || part.blocks != 1 || part.filled || *rows % ranks_ != 0 || indices->elements() == 0 ||
       indices->elements() > kMostLookedAt || !n.attrs.dims("slice_sizes")[static_cast<size_t>(part.dim)].is(1))
     return std::nullopt;
   const auto component = at - moved.begin(), vector_dim = n.attrs.integer("index_vector_dim");
@@ -202,7 +226,7 @@ Attrs ShardRules::local_attrs(const Node& n, const Way& way) const {
   if (!in_parts) return a;
   const auto divide = [&](const char* attr, size_t at) {
     Dims d = a.dims(attr);
-    d[at] = d[at].value() / ranks_;
+    d[at] = (d[at].value() + ranks_ - 1) / ranks_;  // starts are whole shares; extents round up where they are filled
     a.set(attr, std::move(d));
   };
   if (name == "reshape" || name == "broadcast_in_dim" || name == "iota") {

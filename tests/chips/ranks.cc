@@ -138,6 +138,10 @@ TEST(Ranks, parts_of_tensors_join_to_the_whole) {
     EXPECT_TRUE(joined(parts, dim).identical(t)) << dim;
   }
   EXPECT_THROW(part_of(t, 0, 0, 4), Error);
+  // Parts that were filled up, cut at the extent.
+  const std::vector<Tensor> filled{Tensor::from_doubles(DType::f32, {2, 2}, std::vector<double>{1, 2, 4, 5}), Tensor::from_doubles(DType::f32, {2, 2}, std::vector<double>{3, 0, 6, 0})};
+  EXPECT_TRUE(joined(filled, 1, 3).identical(Tensor::from_doubles(DType::f32, {2, 3}, std::vector<double>{1, 2, 3, 4, 5, 6})));
+  EXPECT_THROW(joined(filled, 1, 5), Error);
 }
 
 }  // namespace

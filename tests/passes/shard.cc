@@ -81,6 +81,35 @@ TEST(Shard, attention_goes_by_heads_through_one_joined_product) {
   EXPECT_FALSE(four.notes.empty());
 }
 
+// A vocabulary that ranks do not divide, its weight turned: all but the last rank have views of it, the last one zeros beyond the end.
+TEST(Shard, columns_that_leave_the_model_need_not_divide) {
+  const Tensor table = wave({67, 6}, 1);
+  Builder b;
+  b.fold = false;
+  const Value x = b.input(Type::tensor(DType::f32, {6, 6}), "x");
+  const Value logits = b.dot_general(x, b.transpose(b.constant(table), {1, 0}), {}, {}, {1}, {0});
+  const Graph g = b.finish({b.reshape(b.add(logits, b.constant(wave({67}, 2))), {2, 3, 67}), b.reduce("maximum", logits, {0}, false)});
+  expect_same(g, {wave({6, 6})}, Split::tensor);
+  const Shards plan = plan_shards(g, 4, Split::tensor, kCheap);
+  EXPECT_EQ(plan.outputs, (std::vector<int>{2, 0}));
+  EXPECT_EQ(plan.collectives, 0);
+  for (const int64_t rank : {0, 3}) {
+    const Graph part = passes::shard(g, plan, rank);
+    const Tensor& rows = *part.constant(last(part, "transpose").inputs[0]);
+    EXPECT_EQ(rows.type_text(), "f32[17,6]");
+    EXPECT_EQ(rows.number(15 * 6), table.number((rank * 17 + 15) * 6));
+    if (rank == 0) EXPECT_EQ(rows.data(), table.data());
+    else EXPECT_EQ(rows.number(16 * 6), 0);
+  }
+  const Graph h = [&] {
+    Builder c;
+    const Value z = c.input(Type::tensor(DType::f32, {6, 6}), "z");
+    const Value y = c.dot_general(z, c.constant(wave({6, 67})), {}, {}, {1}, {0});
+    return c.finish({y, c.op("softmax", {y}, {{"axis", int64_t{1}}})});  // needs all of them
+  }();
+  expect_same(h, {wave({6, 6})}, Split::tensor);
+}
+
 TEST(Shard, grouped_heads_stay_with_their_keys) {
   constexpr int64_t B = 1, S = 3, H = 8, K = 4, D = 2;
   Builder b;

@@ -155,7 +155,7 @@ class RandomGraphMaker {
     const int64_t a = axis(x), n = size(x, a);
     switch (below(6)) {
       case 0:
-      case 1: return b_.dot_general(x, weight({n, extent()}), {}, {}, {a}, {0});
+      case 1: return b_.dot_general(x, weight({n, below(4) ? extent() : 67}), {}, {}, {a}, {0});
       case 2: return b_.dot_general(x, b_.transpose(weight({extent(), n}), {1, 0}), {}, {}, {a}, {0});
       case 3: return b_.dot_general(weight({extent(), n}), x, {}, {}, {1}, {a});
       case 4: return b_.rank(x) < 3 ? kNoValue : b_.dot_general(x, b_.unary("tanh", x), {0}, {0}, {b_.rank(x) - 1}, {b_.rank(x) - 1});

@@ -28,19 +28,19 @@ inline Tensor part_along(const Tensor& t, int dim, int64_t ranks, int64_t rank) 
   return Tensor::from_doubles(t.dtype(), dims, part);
 }
 
-inline Tensor joined_along(const std::vector<HostValues>& answers, size_t output, int dim) {
+// Up to `extent`.
+inline Tensor joined_along(const std::vector<HostValues>& answers, size_t output, int dim, int64_t extent) {
   const Tensor& first = answers[0][output].tensor();
   if (dim < 0) return first;
   const auto a = static_cast<size_t>(dim);
   std::vector<int64_t> dims = first.dims();
-  dims[a] *= static_cast<int64_t>(answers.size());
-  int64_t outer = 1, inner = first.dim(a);
+  dims[a] = extent;
+  int64_t outer = 1, inner = first.dim(a), row = extent;
   for (size_t k = 0; k < a; ++k) outer *= dims[k];
-  for (size_t k = a + 1; k < dims.size(); ++k) inner *= dims[k];
+  for (size_t k = a + 1; k < dims.size(); ++k) inner *= dims[k], row *= dims[k];
   std::vector<double> all;
   for (int64_t o = 0; o < outer; ++o)
-    for (const HostValues& of_rank : answers)
-      for (int64_t i = 0; i < inner; ++i) all.push_back(of_rank[output].tensor().number(o * inner + i));
+    for (int64_t i = 0; i < row; ++i) all.push_back(answers[static_cast<size_t>(i / inner)][output].tensor().number(o * inner + i % inner));
   return Tensor::from_doubles(first.dtype(), dims, all);
 }
 
@@ -68,8 +68,8 @@ inline std::string sharded_fault(const Graph& g, const HostValues& in, const pas
   EvalContext context;
   const HostValues want = evaluate(g, in, context);
   for (size_t k = 0; k < want.size(); ++k) {
-    const Tensor got = joined_along(answers, k, plan.outputs[k]);
     const Tensor& t = want[k].tensor();
+    const Tensor got = joined_along(answers, k, plan.outputs[k], plan.outputs[k] < 0 ? 0 : t.dim(static_cast<size_t>(plan.outputs[k])));
     if (got.type_text() != t.type_text()) return got.type_text() + " instead of " + t.type_text();
     double largest = 1e-3;
     for (int64_t i = 0; i < t.elements(); ++i) largest = std::max(largest, std::abs(t.number(i)));

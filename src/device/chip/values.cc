@@ -475,7 +475,8 @@ std::vector<Tensor> Runner::run(std::span<const Tensor> inputs) {
       if (!dims) fail_internal("program of " + program_.model, "sizes that are bound", g.type(v).text());
       parts.push_back(memories_[r]->output(g, v, *dims));
     }
-    out.push_back(joined(parts, dim(plan_.outputs, k)));
+    const int d = dim(plan_.outputs, k);
+    out.push_back(d < 0 ? parts[0] : joined(parts, d, whole_->type(whole_->outputs[k]).dims[static_cast<size_t>(d)].constant()));
   }
   return out;
 }

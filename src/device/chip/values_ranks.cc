@@ -1,6 +1,7 @@
 // device/chip/values_ranks.cc — see values_ranks.h.
 #include "device/chip/values_ranks.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -53,21 +54,23 @@ Tensor part_of(const Tensor& t, int dim, int64_t rank, int64_t ranks) {
   return out;
 }
 
-Tensor joined(std::span<const Tensor> parts, int dim) {
+Tensor joined(std::span<const Tensor> parts, int dim, std::optional<int64_t> extent) {
   if (dim < 0 || parts.size() == 1) return parts[0];
   require_dim(parts[0], dim);
   const auto ranks = static_cast<int64_t>(parts.size());
   if (packed(parts[0].dtype())) {
     std::vector<Tensor> wide;
     for (const Tensor& t : parts) wide.push_back(unpacked(t));
-    return packed_as(parts[0].dtype(), joined(wide, dim));
+    return packed_as(parts[0].dtype(), joined(wide, dim, extent));
   }
   std::vector<int64_t> dims = parts[0].dims();
-  dims[static_cast<size_t>(dim)] *= ranks;
+  int64_t& all = dims[static_cast<size_t>(dim)];
+  if (extent && *extent > all * ranks) fail_internal("parts of ranks", std::to_string(*extent) + " in all of dimension " + std::to_string(dim), parts[0].type_text() + " each");
+  all = extent.value_or(all * ranks);
   Tensor out(parts[0].dtype(), dims);
-  const Runs part = runs_of(parts[0], dim);
-  for (int64_t o = 0; o < part.outer; ++o)
-    for (int64_t r = 0; r < ranks; ++r) copy_run(parts[static_cast<size_t>(r)], o * part.run, out, (o * ranks + r) * part.run, part.run);
+  const int64_t part = runs_of(parts[0], dim).run, whole = runs_of(out, dim).run;
+  for (int64_t o = 0; o < runs_of(out, dim).outer; ++o)
+    for (int64_t r = 0; r < ranks; ++r) copy_run(parts[static_cast<size_t>(r)], o * part, out, o * whole + r * part, std::min(part, whole - r * part));
   return out;
 }
 
