@@ -125,6 +125,20 @@ TEST(MapNeuron, joined_and_turned_values_match) {
   EXPECT_LT(m.error(m.b.sum(m.b.multiply(z, z), {2}, true)), kStage);
 }
 
+TEST(MapNeuron, rows_longer_than_the_scratchpad_come_in_pieces) {
+  for (const char* op : {"layer_norm", "rms_norm", "softmax", "log_softmax"}) {
+    Model m;
+    const bool norm = std::string(op).ends_with("norm");
+    Values operands{m.input({3, 70'000})};
+    if (norm) operands.push_back(m.weight({70'000}));
+    Attrs attrs{{"axis", int64_t{1}}};
+    if (norm) attrs.set("epsilon", 1e-5);
+    EXPECT_LT(m.error(m.b.multiply(m.b.op(op, operands, attrs), 2.0)), 2 * kStage) << op;
+  }
+  Model m;
+  EXPECT_LT(m.error(m.b.add(m.b.sum(m.b.abs(m.input({2, 150'000})), {1}, true), m.input({2, 1}))), kStage);
+}
+
 Chip with_scratchpad(int64_t partition_bytes) {
   Chip chip = find_chip("trainium1");
   for (Memory& m : chip.memories)

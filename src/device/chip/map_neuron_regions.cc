@@ -1,9 +1,9 @@
 // device/chip/map_neuron_regions.cc — elementwise regions, perhaps ending in a fold: rows on partitions as their operands already lie, one instruction
 // for each scalar operator, folds along the free dimension.
 #include <algorithm>
-#include <utility>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
@@ -88,7 +88,10 @@ class Mapper::Region {
   bool best_placement();
   bool expressions();
   bool single(int axis) const;
-  std::vector<Box> blocks() const;
+  Box block_size() const;
+  std::vector<Box> slices(const Box& whole, const Box& step, const std::vector<int>& axes) const;
+  std::vector<int> free_and_part() const;
+  bool in_pieces(size_t operand) const;
   void tile(const Box& box, const Place& yp);
   void fold_tile(const Box& box, const Source& to, int64_t row0);
   void fold_initial(const Source& sum);
@@ -104,7 +107,8 @@ class Mapper::Region {
   const Step& s_;
   const loops::KernelSpec& spec_;
   Nest n_;
-  size_t first_iota_ = 0;  // operand
+  size_t first_iota_ = 0;     // operand
+  std::optional<Box> piece_;  // sizes, if folded axes are cut
   bool folds_ = false;
   int axis_ = -1;  // on partitions
   std::vector<int> free_, folded_;
@@ -281,9 +285,13 @@ void Mapper::Region::run() {
   const auto one = [&](int a) { return single(a); };
   std::vector<int> one_by_one;
   std::copy_if(free_.begin(), free_.end(), std::back_inserter(one_by_one), one);
-  for (const Box& block : streamed ? blocks() : std::vector<Box>{n_.all()}) {
-    places_.clear();
-    for (size_t k = 1; k < first_iota_; ++k) places_.push_back(m_.hold_operand(n_.operands[k], streamed ? &block : nullptr));
+  const Box step = streamed ? block_size() : n_.all();
+  for (const int a : folded_)
+    if (const auto k = static_cast<size_t>(a); step.size[k] < n_.extents[k]) piece_ = step;
+  for (const Box& block : slices(n_.all(), step, free_and_part())) {
+    places_.assign(first_iota_ - 1, Place{});
+    for (size_t k = 1; k < first_iota_; ++k)
+      if (!in_pieces(k)) places_[k - 1] = m_.hold_operand(n_.operands[k], streamed ? &block : nullptr);
     const std::vector<int32_t> held = std::exchange(m_.temporaries_, {});
     const Place yp = m_.target_block(out, result().item, result().placement, m_.window(result(), block));
     for (const Box& rows_box : m_.row_boxes(n_, 0, yp, block, one_by_one, axis_))
@@ -297,8 +305,9 @@ void Mapper::Region::run() {
   }
 }
 
-// Blocks whose operands and results leave room for a tile's scratch. Cut along the result's outermost axis of a level, so that it lies in one piece.
-std::vector<Box> Mapper::Region::blocks() const {
+// Sizes of blocks whose operands and results leave room for a tile's scratch. Cut along the result's outermost axis of a level, so that it lies in one
+// piece; along folded axes when that is not enough.
+Box Mapper::Region::block_size() const {
   const Operand& y = n_.operands[0];
   Box step = n_.all();
   const auto bytes = [&] {
@@ -315,35 +324,61 @@ std::vector<Box> Mapper::Region::blocks() const {
     const int64_t unit = static_cast<int>(a) == axis_ ? m_.partitions_ : 1;
     return ((step.size[a] + 1) / 2 + unit - 1) / unit * unit;
   };
-  for (int64_t now = bytes(); now > m_.budget_ / 3;) {
-    int best = -1;
-    int64_t least = now;
-    for (size_t a = 0; a < n_.extents.size(); ++a) {
-      const Digit& d = y.digits[a];
-      bool outermost = d.step > 0 && half(a) < step.size[a];
-      for (size_t b = 0; b < n_.extents.size() && outermost; ++b) outermost = y.digits[b].level != d.level || y.digits[b].step <= d.step || step.size[b] == 1;
-      if (!outermost) continue;
-      const int64_t whole = std::exchange(step.size[a], half(a));
-      if (const int64_t cut = bytes(); cut < least) best = static_cast<int>(a), least = cut;
-      step.size[a] = whole;
+  const auto outermost = [&](size_t a) {
+    if (y.digits[a].step == 0) return false;
+    for (size_t b = 0; b < n_.extents.size(); ++b)
+      if (y.digits[b].level == y.digits[a].level && y.digits[b].step > y.digits[a].step && step.size[b] > 1) return false;
+    return true;
+  };
+  const auto folded = [&](size_t a) { return std::find(folded_.begin(), folded_.end(), static_cast<int>(a)) != folded_.end(); };
+  const auto shrink = [&](const std::function<bool(size_t)>& may) {
+    for (int64_t now = bytes(); now > m_.budget_ / 3;) {
+      int best = -1;
+      int64_t least = now;
+      for (size_t a = 0; a < n_.extents.size(); ++a) {
+        if (!may(a) || half(a) >= step.size[a]) continue;
+        const int64_t whole = std::exchange(step.size[a], half(a));
+        if (const int64_t cut = bytes(); cut < least) best = static_cast<int>(a), least = cut;
+        step.size[a] = whole;
+      }
+      if (best < 0) return;
+      step.size[static_cast<size_t>(best)] = half(static_cast<size_t>(best));
+      now = least;
     }
-    if (best < 0) break;
-    step.size[static_cast<size_t>(best)] = half(static_cast<size_t>(best));
-    now = least;
-  }
-  std::vector<Box> out{n_.all()};
-  for (size_t a = 0; a < n_.extents.size(); ++a) {
-    if (step.size[a] == n_.extents[a]) continue;
+  };
+  shrink(outermost);
+  shrink(folded);
+  return step;
+}
+
+// A box in slices of these sizes along the axes, the outermost axis slowest.
+std::vector<Box> Mapper::Region::slices(const Box& whole, const Box& step, const std::vector<int>& axes) const {
+  std::vector<Box> out{whole};
+  for (const int axis : axes) {
+    const auto a = static_cast<size_t>(axis);
+    if (step.size[a] >= whole.size[a]) continue;
     std::vector<Box> parts;
     for (Box b : out)
-      for (int64_t i = 0; i < n_.extents[a]; i += step.size[a]) {
-        b.start[a] = i;
-        b.size[a] = std::min(step.size[a], n_.extents[a] - i);
+      for (int64_t i = 0; i < whole.size[a]; i += step.size[a]) {
+        b.start[a] = whole.start[a] + i;
+        b.size[a] = std::min(step.size[a], whole.size[a] - i);
         parts.push_back(b);
       }
     out = std::move(parts);
   }
   return out;
+}
+
+std::vector<int> Mapper::Region::free_and_part() const {
+  std::vector<int> axes = free_;
+  if (axis_ >= 0) axes.push_back(axis_);
+  std::sort(axes.begin(), axes.end());
+  return axes;
+}
+
+// Whether an operand is held a piece of the folded axes at a time.
+bool Mapper::Region::in_pieces(size_t operand) const {
+  return piece_ && std::any_of(folded_.begin(), folded_.end(), [&](int a) { return n_.operands[operand].strides[static_cast<size_t>(a)] != 0; });
 }
 
 Source Mapper::Region::operand(const Term& t, const Box& box, const std::vector<int>& free, int64_t row0) const {
@@ -399,16 +434,25 @@ void Mapper::Region::fold_tile(const Box& box, const Source& to, int64_t row0) {
   inner.insert(inner.end(), folded_.begin(), folded_.end());
   const int64_t most = std::max<int64_t>(1, (direct_ ? 16 : 1) * kTileColumns / std::max<int64_t>(columns, 1));
   bool first = true;
-  for (const Box& part : m_.boxes(box, folded_, most, [&](int a) { return single(a); })) {
-    Source from;
-    if (direct_) {
-      from = operand(body_.terms[static_cast<size_t>(body_.result)], part, inner, row0);
-    } else {
-      from = compact(sum_type(), inner, part, row0);
-      evaluate_body(from, part, inner, row0);
+  for (const Box& piece : piece_ ? slices(box, *piece_, folded_) : std::vector<Box>{box}) {
+    const size_t before = m_.temporaries_.size();
+    for (size_t k = 1; k < first_iota_; ++k)
+      if (in_pieces(k)) places_[k - 1] = m_.hold_operand(n_.operands[k], &piece);
+    for (const Box& part : m_.boxes(piece, folded_, most, [&](int a) { return single(a); })) {
+      Source from;
+      if (direct_) {
+        from = operand(body_.terms[static_cast<size_t>(body_.result)], part, inner, row0);
+      } else {
+        from = compact(sum_type(), inner, part, row0);
+        evaluate_body(from, part, inner, row0);
+      }
+      m_.fold(sum, from, static_cast<int>(free_.size()), spec_.reductions[0].fold, !first);
+      first = false;
     }
-    m_.fold(sum, from, static_cast<int>(free_.size()), spec_.reductions[0].fold, !first);
-    first = false;
+    if (piece_) {
+      for (size_t i = before; i < m_.temporaries_.size(); ++i) m_.emit_.release(m_.temporaries_[i]);
+      m_.temporaries_.resize(before);
+    }
   }
   fold_initial(sum);
   m_.evaluate(tail_, to, [&](const Term& t) { return t.leaf == Term::operand ? operand(t, box, free_, row0) : sum; }, nullptr);

@@ -1,5 +1,7 @@
-// device/chip/map_neuron_rows.cc — softmax and norms: rows on partitions, statistics along the free dimension, a few passes over each tile.
+// device/chip/map_neuron_rows.cc — softmax and norms: rows on partitions, statistics along the free dimension, a few passes over each tile. Rows too long
+// for the scratchpad come in pieces, once for each pass.
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "device/chip/map_neuron.h"
@@ -8,7 +10,11 @@ namespace bascule::device::chip::neuron {
 
 using loops::Op;
 
-// One number a row: out = fn(in * scale + bias), each a column.
+namespace {
+constexpr int64_t kPiece = 2048;  // elements of a piece of a long row
+}
+
+// One number a row: out = fn(in * scale + immediate), each a column.
 void Mapper::small(const Source& out, Op fn, const Source& in, double scale, double immediate, const Source* factor, WorkClass work) {
   Call c;
   c.op = Opcode::activate;
@@ -43,12 +49,21 @@ class Mapper::Rows {
     int32_t continued(const Expression& tail, int32_t anchor, const std::function<int32_t(const Term&)>& operand);
   };
   void tile(const Box& box, const Place& yp, const std::vector<Place>& held);
+  void finish(Tile& t, int32_t r, const Source& to, const std::function<Source(size_t)>& operand);
+  void long_tile(Target& out, const Box& box);
+  void statistics(Tile& t, const std::vector<Box>& pieces, const std::function<void(const Box&)>& load);
+  void add_to(const Tile& t, int64_t sum, int64_t x, double weight);
   Source column(const Tile& t, int64_t at, int64_t columns = 1) const { return m_.source(t.numbers, t.count, columns, at, t.first); }
   Source spread(const Tile& t, int64_t at) const;
   Source like_row(const Tile& t, DType dtype) const;
   int32_t layer_norm(Tile& t);
+  int32_t centred(Tile& t);
   int32_t rms_norm(Tile& t);
   int32_t softmax(Tile& t);
+  void inverse_root(const Tile& t);
+  void squares(const Tile& t, int64_t sum);
+  Source exponentials(const Tile& t, DType dtype, int64_t sum);
+  void scale_of_softmax(const Tile& t);
 
   Mapper& m_;
   const Step& s_;
@@ -111,6 +126,10 @@ bool Mapper::Rows::place() {
 void Mapper::Rows::run() {
   const Operand &y = n_.operands[0], &x = n_.operands[1];
   Target out = m_.target(y.item, y.placement);
+  if (row_ * 4 > m_.capacity_ / 4) {
+    for (const Box& box : m_.row_boxes(n_, 0, m_.shape_of(out, y), n_.all(), m_.axes_of(n_, 'P'), part_)) long_tile(out, box);
+    return;
+  }
   const bool streamed = out.image >= 0 || m_.place_bytes(x.total, x.placement, m_.item(x.item).dtype) > m_.budget_ / 4;
   std::vector<Place> held;
   if (!streamed)
@@ -139,6 +158,11 @@ void Mapper::Rows::tile(const Box& box, const Place& yp, const std::vector<Place
   t.x = operand(1);
   t.numbers = m_.scratch(DType::f32, t.first + t.count, 8);
   int32_t r = s_.row_function == Step::layer_norm ? layer_norm(t) : s_.row_function == Step::rms_norm ? rms_norm(t) : softmax(t);
+  finish(t, r, to, operand);
+}
+
+// Scale, bias and epilogue of the normalised rows `r`.
+void Mapper::Rows::finish(Tile& t, int32_t r, const Source& to, const std::function<Source(size_t)>& operand) {
   if (s_.row_function == Step::layer_norm || s_.row_function == Step::rms_norm) {
     size_t k = 2;
     for (const auto& [view, fn] : {std::pair{size_t{1}, Op::multiply}, std::pair{size_t{2}, Op::add}})
@@ -146,6 +170,116 @@ void Mapper::Rows::tile(const Box& box, const Place& yp, const std::vector<Place
   }
   t.e.result = t.continued(tail_, r, [&](const Term& term) { return t.leaf(operand(views_ + static_cast<size_t>(term.index)), term.dtype); });
   m_.evaluate(t.e, to, [&](const Term& term) { return t.leaves[static_cast<size_t>(term.index)]; }, nullptr);
+}
+
+// Columns of `numbers`: 0..3 as the functions below leave them, 4..7 for the moment, from 8 on mean and variance of each piece.
+void Mapper::Rows::long_tile(Target& out, const Box& box) {
+  const std::vector<int> rs = m_.axes_of(n_, 'R');
+  const Operand& y = n_.operands[0];
+  const std::vector<Box> pieces = m_.boxes(box, rs, kPiece, [](int) { return false; });
+  Tile t;
+  t.count = part_ < 0 ? 1 : box.size[static_cast<size_t>(part_)];
+  const int64_t row0 = origin(y, m_.shape_of(out, y), box, m_.partitions_).q;
+  t.first = row0 % m_.partitions_;
+  t.numbers = m_.scratch(DType::f32, t.first + t.count, 8 + 2 * static_cast<int64_t>(pieces.size()));
+  std::vector<int32_t> kept = std::exchange(m_.temporaries_, {});
+  const auto operand = [&](size_t k, const Box& piece) {
+    return m_.leaf_source(n_.operands[k], m_.hold_operand(n_.operands[k], &piece), piece, part_, rs, row0, t.count);
+  };
+  statistics(t, pieces, [&](const Box& piece) {
+    m_.done();
+    t.x = operand(1, piece);
+  });
+  for (const Box& piece : pieces) {
+    m_.done();
+    t.e = {};
+    t.leaves.clear();
+    t.x = operand(1, piece);
+    const Place yp = m_.target_block(out, y.item, y.placement, m_.window(y, piece));
+    const Source to{pattern(y, yp, piece, part_, rs, m_.pitch(yp), m_.partitions_, 0, t.count), m_.item(y.item).dtype, false, false};
+    int32_t r = -1;
+    switch (s_.row_function) {
+      case Step::layer_norm: r = centred(t); break;
+      case Step::rms_norm: r = t.apply(Op::multiply, t.leaf(t.x, t.x.dtype), t.leaf(spread(t, 2), DType::f32)); break;
+      case Step::softmax: r = t.apply(Op::multiply, t.leaf(exponentials(t, DType::f32, 4), DType::f32), t.leaf(spread(t, 3), DType::f32)); break;
+      case Step::log_softmax: r = t.apply(Op::add, t.leaf(t.x, t.x.dtype), t.leaf(spread(t, 4), DType::f32)); break;
+    }
+    finish(t, r, to, [&](size_t k) { return operand(k, piece); });
+    m_.target_done(out, n_, 0, piece, yp);
+  }
+  m_.temporaries_.insert(m_.temporaries_.end(), kept.begin(), kept.end());
+  m_.done();
+}
+
+// column sum += weight * column x
+void Mapper::Rows::add_to(const Tile& t, int64_t sum, int64_t x, double weight) {
+  Call c;
+  c.op = Opcode::activate;
+  c.fn = Op::load;
+  c.work = WorkClass::arith;
+  c.out = c.in[1] = column(t, sum);
+  c.in[0] = column(t, x);
+  c.scale = weight;
+  m_.emit(c);
+}
+
+// What the whole row gives, from its pieces. load: makes t.x the piece.
+void Mapper::Rows::statistics(Tile& t, const std::vector<Box>& pieces, const std::function<void(const Box&)>& load) {
+  const auto share = [&](const Box& piece) {
+    int64_t n = 1;
+    for (const int a : m_.axes_of(n_, 'R')) n *= piece.size[static_cast<size_t>(a)];
+    return static_cast<double>(n) / static_cast<double>(row_);
+  };
+  const auto clear = [&](int64_t at) { m_.fill(column(t, at), 0); };
+  switch (s_.row_function) {
+    case Step::layer_norm: {  // mean = sum w_i m_i, variance = sum w_i (v_i + (m_i - mean)^2)
+      clear(0), clear(1);
+      for (size_t i = 0; i < pieces.size(); ++i) {
+        load(pieces[i]);
+        const auto at = 8 + 2 * static_cast<int64_t>(i);
+        Call c;
+        c.op = Opcode::stats;
+        c.work = WorkClass::stats;
+        c.out = column(t, at, 2);
+        c.in[0] = t.x;
+        m_.emit_stats(c);
+        add_to(t, 0, at, share(pieces[i]));
+      }
+      for (size_t i = 0; i < pieces.size(); ++i) {
+        const auto at = 8 + 2 * static_cast<int64_t>(i);
+        add_to(t, at, 0, -1);
+        m_.small(column(t, 4), Op::power, column(t, at), 1, 2, nullptr, WorkClass::transcendental);
+        add_to(t, at + 1, 4, 1);
+        add_to(t, 1, at + 1, share(pieces[i]));
+      }
+      inverse_root(t);
+      return;
+    }
+    case Step::rms_norm:
+      clear(0);
+      for (const Box& piece : pieces) {
+        load(piece);
+        squares(t, 4);
+        add_to(t, 0, 4, 1);
+      }
+      m_.small(column(t, 2), Op::rsqrt, column(t, 0), 1.0 / static_cast<double>(row_), s_.epsilon, nullptr, WorkClass::divide);
+      return;
+    case Step::softmax:
+    case Step::log_softmax:
+      for (size_t i = 0; i < pieces.size(); ++i) {
+        load(pieces[i]);
+        m_.fold(column(t, 0), t.x, 0, Op::maximum, i > 0);
+      }
+      m_.small(column(t, 1), Op::load, column(t, 0), -1, 0, nullptr, WorkClass::arith);
+      clear(2);
+      for (const Box& piece : pieces) {
+        load(piece);
+        exponentials(t, DType::f32, 4);
+        add_to(t, 2, 4, 1);
+      }
+      scale_of_softmax(t);
+      return;
+  }
 }
 
 int32_t Mapper::Rows::Tile::add(const Term& t) {
@@ -209,16 +343,24 @@ int32_t Mapper::Rows::layer_norm(Tile& t) {
   c.out = column(t, 0, 2);
   c.in[0] = t.x;
   m_.emit_stats(c);
+  inverse_root(t);
+  return centred(t);
+}
+
+// r and -mean * r of the mean and variance.
+void Mapper::Rows::inverse_root(const Tile& t) {
   m_.small(column(t, 2), Op::rsqrt, column(t, 1), 1, s_.epsilon, nullptr, WorkClass::divide);
   const Source inverse = column(t, 2);
   m_.small(column(t, 3), Op::negate, column(t, 0), 1, 0, &inverse, WorkClass::arith);
+}
+
+int32_t Mapper::Rows::centred(Tile& t) {
   const int32_t x = t.leaf(t.x, t.x.dtype);
   const int32_t scaled = t.apply(Op::multiply, x, t.leaf(spread(t, 2), DType::f32));
   return t.apply(Op::add, scaled, t.leaf(spread(t, 3), DType::f32));
 }
 
-// x / sqrt(mean of x^2 + epsilon)
-int32_t Mapper::Rows::rms_norm(Tile& t) {
+void Mapper::Rows::squares(const Tile& t, int64_t sum) {
   Call c;
   c.op = Opcode::activate;
   c.fn = Op::power;
@@ -226,11 +368,51 @@ int32_t Mapper::Rows::rms_norm(Tile& t) {
   c.immediate = 2;
   c.in[0] = t.x;
   c.out = like_row(t, DType::f32);
-  c.out2 = column(t, 0);
+  c.out2 = column(t, sum);
   m_.emit(c);
+}
+
+// x / sqrt(mean of x^2 + epsilon)
+int32_t Mapper::Rows::rms_norm(Tile& t) {
+  squares(t, 0);
   m_.small(column(t, 2), Op::rsqrt, column(t, 0), 1.0 / static_cast<double>(row_), s_.epsilon, nullptr, WorkClass::divide);
   const int32_t x = t.leaf(t.x, t.x.dtype);
   return t.apply(Op::multiply, x, t.leaf(spread(t, 2), DType::f32));
+}
+
+// exp(x - m), column 1 is -m, and their sum.
+Source Mapper::Rows::exponentials(const Tile& t, DType dtype, int64_t sum) {
+  Call c;
+  c.op = Opcode::activate;
+  c.fn = Op::exponential;
+  c.work = WorkClass::transcendental;
+  c.in[0] = t.x;
+  c.in[1] = spread(t, 1);
+  c.out = like_row(t, dtype);
+  c.out2 = column(t, sum);
+  m_.emit(c);
+  return c.out;
+}
+
+// Of m and the sum of exponentials: column 3 = 1 / sum, or column 4 = -m - log sum.
+void Mapper::Rows::scale_of_softmax(const Tile& t) {
+  Call d;
+  d.op = Opcode::map;
+  if (s_.row_function == Step::softmax) {
+    d.fn = Op::divide;
+    d.work = WorkClass::divide;
+    d.immediate = 1;
+    d.in[1] = column(t, 2);
+    d.out = column(t, 3);
+  } else {
+    m_.small(column(t, 3), Op::log, column(t, 2), 1, 0, nullptr, WorkClass::transcendental);
+    d.fn = Op::subtract;
+    d.work = WorkClass::arith2;
+    d.in[0] = column(t, 1);
+    d.in[1] = column(t, 3);
+    d.out = column(t, 4);
+  }
+  m_.emit(d);
 }
 
 // exp(x - m) / sum exp(x - m), or x - m - log sum exp(x - m),  m = max x
@@ -238,36 +420,10 @@ int32_t Mapper::Rows::softmax(Tile& t) {
   const bool log = s_.row_function == Step::log_softmax;
   m_.fold(column(t, 0), t.x, 0, Op::maximum, false);
   m_.small(column(t, 1), Op::load, column(t, 0), -1, 0, nullptr, WorkClass::arith);
-  Call c;
-  c.op = Opcode::activate;
-  c.fn = Op::exponential;
-  c.work = WorkClass::transcendental;
-  c.in[0] = t.x;
-  c.in[1] = spread(t, 1);
-  c.out = like_row(t, log ? m_.activation_ : DType::f32);
-  c.out2 = column(t, 2);
-  m_.emit(c);
-  Call d;
-  d.op = Opcode::map;
-  if (!log) {
-    d.fn = Op::divide;
-    d.work = WorkClass::divide;
-    d.immediate = 1;
-    d.in[1] = column(t, 2);
-    d.out = column(t, 3);
-    m_.emit(d);
-    const int32_t x = t.leaf(c.out, DType::f32);
-    return t.apply(Op::multiply, x, t.leaf(spread(t, 3), DType::f32));
-  }
-  m_.small(column(t, 3), Op::log, column(t, 2), 1, 0, nullptr, WorkClass::transcendental);
-  d.fn = Op::subtract;
-  d.work = WorkClass::arith2;
-  d.in[0] = column(t, 1);
-  d.in[1] = column(t, 3);
-  d.out = column(t, 4);
-  m_.emit(d);
-  const int32_t x = t.leaf(t.x, t.x.dtype);
-  return t.apply(Op::add, x, t.leaf(spread(t, 4), DType::f32));
+  const Source powers = exponentials(t, log ? m_.activation_ : DType::f32, 2);
+  scale_of_softmax(t);
+  if (!log) return t.apply(Op::multiply, t.leaf(powers, DType::f32), t.leaf(spread(t, 3), DType::f32));
+  return t.apply(Op::add, t.leaf(t.x, t.x.dtype), t.leaf(spread(t, 4), DType::f32));
 }
 
 void Mapper::rows(const Step& s) {
