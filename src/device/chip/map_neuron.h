@@ -79,7 +79,8 @@ class Mapper {
   // Bytes of a partition that resident weights took: what the next mapping keeps for them.
   int64_t weight_room() const { return weight_room_; }
   bool resident() const { return resident_; }
-  bool spilled() const { return spilled_; }  // some activation went through main memory for want of room
+  bool spilled() const { return spilled_; }   // some activation went through main memory for want of room
+  int32_t cramped() const { return cramped_; }  // the step that found no room in the scratchpad; -1: none
   Program run();
 
   // A product where the whole program comes to it: what lies where, and the steps up to the first that reads its result.
@@ -136,6 +137,8 @@ class Mapper {
   bool move_out();
   void free_place(const Place& at);
   void done();  // temporaries of this block
+  void release_from(size_t first);  // temporaries from this one on
+  std::vector<Window> windows(Placement p, int64_t total, DType dtype, int64_t bytes) const;
   // Where the result goes: whole in the scratchpad, or (nullopt) in blocks through main memory.
   struct Target {
     Place place;
@@ -294,7 +297,7 @@ class Mapper {
   std::vector<int32_t> item_;  // by value id
   std::set<Value> made_;       // results of steps
   std::vector<std::vector<int32_t>> dying_;
-  int32_t now_ = -1;
+  int32_t now_ = -1, cramped_ = -1;
   int64_t partitions_ = 128;
   DType precision_ = DType::bf16;  // of matrix inputs
   DType activation_ = DType::bf16;

@@ -449,10 +449,7 @@ void Mapper::Region::fold_tile(const Box& box, const Source& to, int64_t row0) {
       m_.fold(sum, from, static_cast<int>(free_.size()), spec_.reductions[0].fold, !first);
       first = false;
     }
-    if (piece_) {
-      for (size_t i = before; i < m_.temporaries_.size(); ++i) m_.emit_.release(m_.temporaries_[i]);
-      m_.temporaries_.resize(before);
-    }
+    if (piece_) m_.release_from(before);
   }
   fold_initial(sum);
   m_.evaluate(tail_, to, [&](const Term& t) { return t.leaf == Term::operand ? operand(t, box, free_, row0) : sum; }, nullptr);

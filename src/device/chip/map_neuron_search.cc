@@ -28,28 +28,32 @@ struct Mapping {
   std::vector<Mapper::Scene> scenes;
 };
 
-// With weights that stay, or large blocks, other data may find too little room: then without, then in smaller blocks.
-Mapping settle(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options) {
+// With weights that stay, or large blocks, other data may find too little room: then without, then in smaller blocks. `cramped`: the step that finds no room
+// even so, when this throws.
+Mapping settle(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options, int32_t& cramped) {
+  constexpr double kLeastShare = 1.0 / 16;
   bool resident = true;
   for (double share = 1;; share /= 2) {
     Mapper first(chip, graph, steps, options, resident, share);
     const bool stay = first.resident();
+    std::optional<Mapper> second;
     try {
       Program program = first.run();
       if (!stay) return {resident, share, 0, std::move(program), first.scenes()};
       // once more, now that it is known how much room the weights that stay want for themselves
-      Mapper mapper(chip, graph, steps, options, resident, share, first.weight_room());
-      mapper.reuse(std::move(program));
-      program = mapper.run();
-      Mapping kept{resident, share, first.weight_room(), std::move(program), mapper.scenes()};
-      if (!mapper.spilled()) return kept;
+      second.emplace(chip, graph, steps, options, resident, share, first.weight_room());
+      second->reuse(std::move(program));
+      program = second->run();
+      Mapping kept{resident, share, first.weight_room(), std::move(program), second->scenes()};
+      if (!second->spilled()) return kept;
       // weights that stay push activations out: what is faster?
       Mapper streaming(chip, graph, steps, options, false);
       program = streaming.run();
       if (simulate(chip, program).total_ns >= simulate(chip, kept.program).total_ns) return kept;
       return {false, 1, 0, std::move(program), streaming.scenes()};
     } catch (const Error& e) {
-      if (e.kind() != ErrorKind::capacity || share < 0.2) throw;
+      cramped = second ? second->cramped() : first.cramped();
+      if (e.kind() != ErrorKind::capacity || share <= kLeastShare) throw;
     }
     if (stay) share *= 2;
     resident = false;
@@ -158,7 +162,8 @@ bool Search::accept(const std::vector<const Kind*>& changed) {
   MapOptions trial = options_;
   for (const Kind* k : changed) trial.pinned += "\n" + k->scene.name + ": " + k->better + " of " + k->scene.shape;
   try {
-    Mapping other = settle(chip_, graph_, steps_, trial);
+    int32_t cramped = -1;
+    Mapping other = settle(chip_, graph_, steps_, trial, cramped);
     const double ns = simulate(chip_, other.program).total_ns;
     if (ns >= best_ns_) return false;
     best_ = std::move(other);
@@ -193,8 +198,23 @@ Program Search::run() {
 }  // namespace
 
 Program map(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options) {
-  Mapping start = settle(chip, graph, steps, options);
-  return options.search ? Search(chip, graph, steps, options, std::move(start)).run() : std::move(start.program);
+  // A step that no cut makes fit runs on the host.
+  constexpr int kMostMoved = 16;
+  std::vector<Step> moved;
+  for (int more = kMostMoved;; --more) {
+    const std::vector<Step>& now = moved.empty() ? steps : moved;
+    int32_t cramped = -1;
+    try {
+      Mapping start = settle(chip, graph, now, options, cramped);
+      return options.search ? Search(chip, graph, now, options, std::move(start)).run() : std::move(start.program);
+    } catch (const Error& e) {
+      const bool known = cramped >= 0 && cramped < static_cast<int32_t>(now.size());
+      if (e.kind() != ErrorKind::capacity || !known || more == 0 || now[static_cast<size_t>(cramped)].kind == Step::host) throw;
+    }
+    if (moved.empty()) moved = steps;
+    moved[static_cast<size_t>(cramped)].kind = Step::host;
+    moved[static_cast<size_t>(cramped)].reason = "no cut of it fits " + chip.scratchpad()->name;
+  }
 }
 
 }  // namespace bascule::device::chip::neuron

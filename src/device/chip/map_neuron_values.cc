@@ -65,11 +65,11 @@ int32_t Mapper::take(const std::string& name, DType dtype, int64_t rows, int64_t
     if (id >= 0) return id;
     if (!move_out()) break;
   }
-  if (!may_fail)
-    fail_capacity("chip:" + chip_.name + ": " + emit_.step().name, std::to_string(storage_bytes(dtype, columns)) + " bytes of each partition for '" + name + "'",
-                  std::to_string(emit_.largest_free(Role::scratchpad)) + " of " + std::to_string(capacity_) + " free in one piece",
-                  "Take a smaller batch or shorter inputs");
-  return -1;
+  if (may_fail) return -1;
+  cramped_ = now_;
+  fail_capacity("chip:" + chip_.name + ": " + emit_.step().name, std::to_string(storage_bytes(dtype, columns)) + " bytes of each partition for '" + name + "'",
+                std::to_string(emit_.largest_free(Role::scratchpad)) + " of " + std::to_string(capacity_) + " free in one piece",
+                "Take a smaller batch or shorter inputs");
 }
 
 // Frees the copy that is needed last and not by this step; its value is stored first if there is no other copy.
@@ -119,9 +119,11 @@ Place Mapper::room(const std::string& name, int64_t total, Placement p, DType dt
   return at;
 }
 
-void Mapper::done() {
-  for (const int32_t b : temporaries_) emit_.release(b);
-  temporaries_.clear();
+void Mapper::done() { release_from(0); }
+
+void Mapper::release_from(size_t first) {
+  for (size_t i = first; i < temporaries_.size(); ++i) emit_.release(temporaries_[i]);
+  temporaries_.resize(std::min(first, temporaries_.size()));
 }
 
 Place Mapper::whole(int32_t item_index, Placement p, DType dtype) {
@@ -438,6 +440,24 @@ void Mapper::convert(Placement from_placement, const Place& from, Placement p, c
   }
 }
 
+// Windows of at most so many bytes of a partition (one column at least) that make up the whole.
+std::vector<Window> Mapper::windows(Placement p, int64_t total, DType dtype, int64_t bytes) const {
+  const Window all = all_of(p, total);
+  int64_t q = all.q1, outers = all.outer1, inners = all.inner1;
+  while (storage_bytes(dtype, ceil_div(q, partitions_) * outers * inners) > bytes) {
+    if (q > partitions_) q = ceil_div(ceil_div(q, partitions_), 2) * partitions_;
+    else if (outers > 1) outers = ceil_div(outers, 2);
+    else if (inners > 1) inners = ceil_div(inners, 2);
+    else break;
+  }
+  std::vector<Window> out;
+  for (int64_t o = 0; o < all.outer1; o += outers)
+    for (int64_t r = 0; r < all.q1; r += q)
+      for (int64_t i = 0; i < all.inner1; i += inners)
+        out.push_back({r, std::min(all.q1, r + q), o, std::min(all.outer1, o + outers), i, std::min(all.inner1, i + inners)});
+  return out;
+}
+
 // Room of activations in main memory goes to others of the same size only: where it once was no weight may lie.
 int32_t Mapper::main_room(const std::string& name, DType dtype, int64_t elements) {
   auto& free = free_main_[{dtype, elements}];
@@ -465,10 +485,15 @@ int32_t Mapper::in_main(int32_t item_index) {
   const int32_t dense = main_for(item_index);
   if (it.total == 0) return it.main = dense;
   for (const Held& h : it.images)
-    if (h.place.buffer >= 0) {  // through the scratchpad, as a whole
+    if (h.place.buffer >= 0) {  // through the scratchpad
       const Placement p = h.placement;
-      const Place from = hold(item_index, p, it.dtype);
-      store(from, p, it.total, dense, false);
+      const int64_t total = it.total;
+      const DType dtype = it.dtype;
+      for (const Window& w : windows(p, total, dtype, budget_ / 3)) {
+        const size_t before = temporaries_.size();
+        store(hold(item_index, p, dtype, &w), p, total, dense, false);
+        release_from(before);
+      }
       item(item_index).main = dense;
       return dense;
     }
