@@ -16,21 +16,21 @@ constexpr int64_t kAlwaysCopiedBytes = 65536;
 
 // Elements [from, from + count) of each of `outer` rows of `all`; beyond the end of a row zeros.
 Tensor part_of(const Tensor& t, std::vector<int64_t> dims, int64_t outer, int64_t all, int64_t from, int64_t count) {
-  const int64_t bits = is_string(t.dtype()) ? 0 : info(t.dtype()).storage_bits;
-  if (bits > 0 && outer == 1 && from + count <= all && from * bits % 8 == 0)
+  const int64_t bits = info(t.dtype()).storage_bits;
+  if (outer == 1 && from + count <= all && from * bits % 8 == 0)
     return Tensor::view(t.dtype(), std::move(dims), t.data() + from * bits / 8, std::make_shared<const Tensor>(t));
   Tensor out(t.dtype(), std::move(dims));
   const int64_t there = std::clamp<int64_t>(all - from, 0, count);
+  std::byte* to = out.mutable_data();
   for (int64_t o = 0; o < outer && there > 0; ++o) {
-    const int64_t at = o * all + from, to = o * count;
-    if (bits > 0 && bits % 8 == 0) {
-      std::memcpy(out.mutable_data() + to * bits / 8, t.data() + at * bits / 8, static_cast<size_t>(there * bits / 8));
+    const int64_t at = o * all + from, into = o * count;
+    if (bits % 8 == 0) {
+      std::memcpy(to + into * bits / 8, t.data() + at * bits / 8, static_cast<size_t>(there * bits / 8));
       continue;
     }
-    for (int64_t k = 0; k < there; ++k) {  // packed below a byte, or strings
-      if (is_string(t.dtype())) out.mutable_strings()[static_cast<size_t>(to + k)] = t.strings()[static_cast<size_t>(at + k)];
-      else if (is_float(t.dtype())) store_double(t.dtype(), out.mutable_data(), to + k, t.number(at + k));
-      else store_int(t.dtype(), out.mutable_data(), to + k, t.integer(at + k));
+    for (int64_t k = 0; k < there; ++k) {  // packed below a byte
+      if (is_float(t.dtype())) store_double(t.dtype(), to, into + k, t.number(at + k));
+      else store_int(t.dtype(), to, into + k, t.integer(at + k));
     }
   }
   return out;

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/budget.h"
 #include "base/error.h"
 #include "graph/op_def.h"
 #include "passes/shard_schedule.h"
@@ -178,15 +179,16 @@ class Planner {
     std::string results, operands;  // states: of the results, and of the operands (unique, in order) afterwards
   };
 
-  uint8_t state(Value v, const Part& p) {
+  // nullopt: more parts of one value than a state can tell apart.
+  std::optional<char> state(Value v, const Part& p) {
+    constexpr size_t kMostParts = 128;
     auto& list = parts_[static_cast<size_t>(v.id)];
     auto at = std::find(list.begin(), list.end(), p);
     if (at == list.end()) {
-      constexpr size_t kMostParts = 127;
-      if (list.size() >= kMostParts) return 0;
+      if (list.size() == kMostParts) return std::nullopt;
       at = list.insert(list.end(), p);
     }
-    return static_cast<uint8_t>(2 * (at - list.begin()));
+    return static_cast<char>(2 * (at - list.begin()));
   }
   const Part& part(Value v, char s) const { return parts_[static_cast<size_t>(v.id)][static_cast<uint8_t>(s) / 2]; }
 
@@ -249,7 +251,12 @@ class Planner {
         s = static_cast<char>(s | 1);
       }
       if (!possible) continue;
-      for (size_t k = 0; k < n.outputs.size(); ++k) o.results.push_back(static_cast<char>(state(n.outputs[k], way.results[k])));
+      for (size_t k = 0; k < n.outputs.size() && possible; ++k) {
+        const auto made = state(n.outputs[k], way.results[k]);
+        possible = made.has_value();
+        if (made) o.results.push_back(*made);
+      }
+      if (!possible) continue;
       const auto at = std::find(known.begin(), known.end(), way);
       o.way = static_cast<int32_t>(at - known.begin());
       if (at == known.end()) known.push_back(std::move(way));
@@ -274,10 +281,10 @@ class Planner {
     std::vector<Kept> kept(1);
     for (size_t k = 0; k < g_.inputs.size(); ++k) {
       const Value v = g_.inputs[k];
-      const uint8_t s = state(v, rules_.outside(v, plan_.inputs[k]));
+      const char s = *state(v, rules_.outside(v, plan_.inputs[k]));
       if (last[static_cast<size_t>(v.id)] < 0) continue;
       live.begin(v);
-      kept[0].states.push_back(static_cast<char>(s));
+      kept[0].states.push_back(s);
     }
 
     std::vector<std::vector<Choice>> choices(g_.nodes.size());
@@ -287,6 +294,7 @@ class Planner {
   }
 
   void step(int32_t i, const std::vector<int32_t>& last, size_t most, Live& live, std::vector<Kept>& kept, std::vector<Choice>& choices) {
+    check_budget();
     const Node& n = g_.nodes[static_cast<size_t>(i)];
     std::vector<Value> unique;
     std::vector<size_t> from, made, ended;  // places

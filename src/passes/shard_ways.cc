@@ -38,7 +38,8 @@ std::optional<Part> same_dimension(const std::vector<int64_t>& from, const std::
 
 ShardRules::ShardRules(const Graph& graph, int64_t ranks) : g_(graph), ranks_(ranks), links_(graph.nodes.size()) {
   for (const ValueInfo& v : graph.values) {
-    dims_.push_back(v.type.is_tensor() && v.type.ranked ? constants(v.type.dims) : std::nullopt);
+    const bool numbers = v.type.is_tensor() && v.type.ranked && !is_string(v.type.dtype);
+    dims_.push_back(numbers ? constants(v.type.dims) : std::nullopt);
     if (dims_.back() && element_count(*dims_.back()) <= 0) dims_.back().reset();
   }
 }

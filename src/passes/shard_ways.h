@@ -47,7 +47,7 @@ class ShardRules {
 
   const Graph& g_;
   int64_t ranks_;
-  std::vector<std::optional<std::vector<int64_t>>> dims_;        // by value, where all are known and there are elements
+  std::vector<std::optional<std::vector<int64_t>>> dims_;        // by value of numbers, where all are known and there are elements
   mutable std::vector<std::optional<std::vector<Link>>> links_;  // by node, once asked for
 };
 
