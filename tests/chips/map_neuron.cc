@@ -206,6 +206,33 @@ TEST(MapNeuron, a_large_f32_product_takes_the_published_time) {
   EXPECT_NEAR(simulate(chip, p, ideal).total_ns * 1e-6, 28.3, 28.3 * 0.05);
 }
 
+TEST(MapNeuron, norms_before_products_are_scaled_where_they_are_turned) {
+  for (const char* op : {"layer_norm", "rms_norm"})
+    for (const int64_t rows : {3, 130, 300}) {
+      Model m;
+      const Value x = m.input({2, rows, 320});
+      std::vector<Value> of{x, m.weight({320})};
+      if (std::string(op) == "layer_norm") of.push_back(m.weight({320}));
+      const Value y = m.b.op(op, of, {{"axis", int64_t{2}}, {"epsilon", 1e-5}});
+      const auto product = [&](int64_t n) { return m.b.dot_general(y, m.weight({320, n}), {}, {}, {2}, {0}); };
+      EXPECT_LT(m.error(m.b.add(product(96), product(96))), 2 * kStage) << op << " " << rows;
+    }
+}
+
+// Whatever the search finds is a program that the chip takes.
+TEST(MapNeuron, pinned_sizes_of_tiles_give_legal_programs) {
+  for (const int64_t rows : {6, 200})
+    for (const char* side : {"rows", "features"})
+      for (const int64_t n : {16, 48, 96, 128, 200, 1000}) {
+        Model m;
+        const Value h = m.b.dot_general(m.input({rows, 256}), m.weight({256, 768}), {}, {}, {1}, {0});
+        const Graph g = prepare(m.b.finish({m.b.dot_general(m.b.maximum(h, 0.0), m.weight({768, 384}), {}, {}, {1}, {0})}));
+        const Chip& chip = find_chip("trainium1");
+        const Program p = map(chip, g, {.search = false, .pinned = "dot_general + maximum: stationary=" + std::string(side) + " n=" + std::to_string(n) + " m=96"});
+        EXPECT_TRUE(check(chip, p).empty()) << rows << " " << side << " " << n << ": " << check(chip, p).front();
+      }
+}
+
 TEST(MapNeuron, a_printed_choice_of_a_product_can_be_pinned) {
   Builder b("products");
   const auto absent = [&](int64_t k, int64_t n) {

@@ -265,6 +265,7 @@ class Mapper {
   int64_t most_moving() const;   // columns of a product's moving operand
   void emit_product(const Step& s, Product& p);
   void plan_weight(Product& p);
+  int64_t whole_tiles(const Product& p, int64_t rows) const;
   int64_t beside_bytes(const Product& p) const;
   void plan_blocks(Product& p);
   void plan_parts(Product& p);

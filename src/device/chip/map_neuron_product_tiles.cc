@@ -45,7 +45,10 @@ void Mapper::plan_weight(Product& p) {
     while (p.chunk > 1 && p.chunk * column_bytes > most) p.chunk = ceil_div(p.chunk, 2);
     p.chunk = std::min(p.chunk, outer);
     p.chunk = ceil_div(outer, ceil_div(outer, p.chunk));
-    if (const int64_t n = p.wanted_n / inner; n > 0 && n * column_bytes <= most) p.chunk = std::min(n, outer);
+    // stationary features begin where an engine may begin
+    const int64_t n = std::min(p.wanted_n / inner, outer), begins = p.wanted_n % partitions_;
+    const bool legal = n == outer || !p.features || begins == 0 || (partitions_ % p.wanted_n == 0 && p.wanted_n >= partitions_ / 4);
+    if (n > 0 && legal && n * column_bytes <= most) p.chunk = n;
     else if (unit > 1 && p.chunk > unit) p.chunk = std::min(outer, ceil_div(p.chunk, unit) * unit);
   }
   p.chunks = ceil_div(outer, p.chunk);
@@ -115,6 +118,9 @@ bool Mapper::held(const Operand& o, DType t) const {
   return std::any_of(local.begin(), local.end(), [&](const Held& h) { return h.placement == o.placement && h.dtype == t; });
 }
 
+// Stationary rows come in whole tiles of partitions.
+int64_t Mapper::whole_tiles(const Product& p, int64_t rows) const { return p.features ? rows : ceil_div(rows, partitions_) * partitions_; }
+
 // Bytes of a partition that are still to come for the operands of the epilogue.
 int64_t Mapper::beside_bytes(const Product& p) const {
   int64_t bytes = 0;
@@ -140,7 +146,7 @@ void Mapper::plan_blocks(Product& p) {
     int64_t most = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(rows) / parts));
     const int64_t unit = p.features ? most_moving() : partitions_;
     if (most > unit) most = most / unit * unit;
-    if (p.wanted_m > 0) most = std::min(rows, p.wanted_m);
+    if (p.wanted_m > 0) most = std::min(rows, whole_tiles(p, p.wanted_m));
     std::vector<int> outer = p.bs;
     outer.insert(outer.end(), p.ms.begin(), p.ms.end());
     p.blocks = boxes(n.all(), outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);
@@ -180,7 +186,7 @@ void Mapper::plan_parts(Product& p) {
   int64_t most = std::max<int64_t>(1, static_cast<int64_t>(std::min(rows, room / std::max(row, 1e-9))));
   if (most > unit) most = most / unit * unit;
   else if (!p.keep || row * static_cast<double>(unit) <= budget / 4) most = static_cast<int64_t>(std::min(rows, static_cast<double>(unit)));
-  if (p.wanted_m > 0) most = std::min(most, p.wanted_m);
+  if (p.wanted_m > 0) most = std::min(most, whole_tiles(p, p.wanted_m));
   std::vector<int> outer = p.bs;
   outer.insert(outer.end(), p.ms.begin(), p.ms.end());
   p.blocks = boxes(n.all(), outer, most, [&](int a) { return n.tags[static_cast<size_t>(a)] == 'B'; }, unit);

@@ -1,6 +1,7 @@
 // device/chip/map_neuron_rows.cc — softmax and norms: rows on partitions, statistics along the free dimension, a few passes over each tile. Rows too long
 // for the scratchpad come in pieces, once for each pass.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -34,6 +35,8 @@ class Mapper::Rows {
   Rows(Mapper& mapper, const Step& step);
   bool place();
   void run();
+  bool turns() const;
+  void run_turned();
 
  private:
   // A tile's expression, grown term by term with the tensors behind its leaves, and numbers of its rows, each a column.
@@ -53,6 +56,9 @@ class Mapper::Rows {
   void long_tile(Target& out, const Box& box);
   void statistics(Tile& t, const std::vector<Box>& pieces, const std::function<void(const Box&)>& load);
   void add_to(const Tile& t, int64_t sum, int64_t x, double weight);
+  struct Turned;
+  Turned normalised(const Box& box, const Place& xp);
+  void turn(const Turned& rows, const Place& yp, const Source* scale, const Source* bias);
   Source column(const Tile& t, int64_t at, int64_t columns = 1) const { return m_.source(t.numbers, t.count, columns, at, t.first); }
   Source spread(const Tile& t, int64_t at) const;
   Source like_row(const Tile& t, DType dtype) const;
@@ -426,10 +432,129 @@ int32_t Mapper::Rows::softmax(Tile& t) {
   return t.apply(Op::add, t.leaf(t.x, t.x.dtype), t.leaf(spread(t, 4), DType::f32));
 }
 
+// Whether all readers want the elements of a row on partitions: scale and bias are then one number a partition, and cost nothing where rows are turned.
+bool Mapper::Rows::turns() const {
+  const Operand &y = n_.operands[0], &x = n_.operands[1];
+  const Item& out = m_.item(y.item);
+  const Placement wanted{1, row_};
+  if ((s_.row_function != Step::layer_norm && s_.row_function != Step::rms_norm) || !s_.epilogue.empty() || out.output || out.uses.empty() || part_ < 0 || row_ * 4 > m_.capacity_ / 4) return false;
+  if (y.total % row_ != 0 || y.total == row_ || m_.place_bytes(y.total, wanted, out.dtype) > m_.budget_ / 4 || m_.place_bytes(x.total, x.placement, m_.item(x.item).dtype) > m_.budget_ / 4) return false;
+  for (const int32_t step : out.uses) {
+    const auto w = m_.wish_of(m_.steps_[static_cast<size_t>(step)], s_.result);
+    if (!w || *w != wanted) return false;
+  }
+  int64_t along = 1;  // rows lie dense, in the result as in scale and bias
+  for (size_t a = n_.extents.size(); a-- > 0;) {
+    for (size_t k = 2; k < n_.operands.size(); ++k)
+      if (n_.operands[k].strides[a] != (n_.tags[a] == 'R' ? along : 0) || n_.operands[k].total != row_ || n_.operands[k].offset != 0) return false;
+    if (n_.tags[a] != 'R') {
+      if (y.strides[a] % row_ != 0) return false;
+      continue;
+    }
+    if (y.strides[a] != along) return false;
+    along *= n_.extents[a];
+  }
+  return true;
+}
+
+// The normalised rows of a tile, not scaled yet: [rows from partition `first` on, elements], and where they belong.
+struct Mapper::Rows::Turned {
+  Source rows;
+  int64_t first = 0, count = 0, place = 0, step = 1;  // rows of the result: place + i * step
+};
+
+Mapper::Rows::Turned Mapper::Rows::normalised(const Box& box, const Place& xp) {
+  const Operand &y = n_.operands[0], &x = n_.operands[1];
+  Turned out;
+  Tile t;
+  out.count = t.count = box.size[static_cast<size_t>(part_)];
+  out.first = t.first = origin(x, xp, box, m_.partitions_).q % m_.partitions_;
+  t.x = m_.leaf_source(x, xp, box, part_, m_.axes_of(n_, 'R'), t.first, t.count);
+  t.numbers = m_.scratch(DType::f32, t.first + t.count, 8);
+  t.e.result = s_.row_function == Step::layer_norm ? layer_norm(t) : rms_norm(t);
+  out.rows = like_row(t, m_.activation_);
+  m_.evaluate(t.e, out.rows, [&](const Term& term) { return t.leaves[static_cast<size_t>(term.index)]; }, nullptr);
+  int64_t element = y.offset;
+  for (size_t a = 0; a < n_.extents.size(); ++a) element += box.start[a] * y.strides[a];
+  out.place = element / row_;
+  out.step = y.strides[static_cast<size_t>(part_)] / row_;
+  return out;
+}
+
+// y[element, row] = scale[element] * x[row, element] + bias[element], on the way out of the accumulator.
+void Mapper::Rows::turn(const Turned& rows, const Place& yp, const Source* scale, const Source* bias) {
+  const int64_t partitions = m_.partitions_;
+  for (int64_t tile = 0; tile * partitions < row_; ++tile) {
+    const int64_t elements = std::min(partitions, row_ - tile * partitions);
+    const int32_t bank = m_.accumulator(m_.activation_, elements, rows.count);
+    m_.transpose_block(m_.source(bank, elements, rows.count).pattern, m_.source(rows.rows.pattern.buffer, rows.count, elements, tile * partitions, rows.first).pattern);
+    Call c;
+    c.op = scale || bias ? Opcode::activate : Opcode::copy;
+    c.work = scale || bias ? WorkClass::arith : WorkClass::copy;
+    c.in[0] = m_.source(bank, elements, rows.count);
+    const auto column = [&](const Source& all) {
+      Source one = all;
+      one.pattern.rank = 0;
+      one.pattern.offset += tile * all.pattern.strides[1];
+      one.pattern.add(elements, all.pattern.strides[0]);
+      one.pattern.add(rows.count, 0);
+      one.column = true;
+      return one;
+    };
+    if (scale) c.in[2] = column(*scale);
+    if (bias) c.in[1] = column(*bias);
+    c.out.pattern.buffer = yp.buffer;
+    c.out.pattern.offset = tile * yp.outers + rows.place;
+    c.out.pattern.add(elements, m_.pitch(yp));
+    c.out.pattern.add(rows.count, rows.step);
+    c.out.dtype = m_.emit_.buffer(yp.buffer).dtype;
+    m_.emit(c);
+    m_.emit_.release(bank);
+  }
+}
+
+void Mapper::Rows::run_turned() {
+  const Operand &y = n_.operands[0], &x = n_.operands[1];
+  const Placement wanted{1, row_};
+  const Target out = m_.target(y.item, wanted);
+  if (out.image >= 0) fail_internal("mapping a norm", "room for its result", "none");
+  m_.choice("turned");
+  const Place xp = m_.hold_operand(x);
+  std::optional<Source> scale, bias;
+  size_t k = 2;
+  for (const auto& [view, to] : {std::pair{size_t{1}, &scale}, std::pair{size_t{2}, &bias}}) {
+    if (s_.views.size() <= view || !s_.views[view].value) continue;
+    const Place at = m_.hold(n_.operands[k++].item, wanted, DType::f32);
+    *to = m_.source(at.buffer, std::min(m_.partitions_, row_), m_.pitch(at));
+  }
+  // each tile is turned while the next one is normalised
+  Target rows_shape;
+  rows_shape.image = 0;
+  std::optional<Turned> before;
+  std::vector<int32_t> used;
+  const auto flush = [&] {
+    if (before) turn(*before, out.place, scale ? &*scale : nullptr, bias ? &*bias : nullptr);
+    for (const int32_t b : used) m_.emit_.release(b);
+    used.clear();
+  };
+  for (const Box& box : m_.row_boxes(n_, 0, m_.shape_of(rows_shape, y), n_.all(), m_.axes_of(n_, 'P'), part_)) {
+    const size_t held = m_.temporaries_.size();
+    const Turned now = normalised(box, xp);
+    std::vector<int32_t> mine(m_.temporaries_.begin() + static_cast<std::ptrdiff_t>(held), m_.temporaries_.end());
+    m_.temporaries_.resize(held);
+    flush();
+    before = now;
+    used = std::move(mine);
+  }
+  flush();
+  m_.done();
+}
+
 void Mapper::rows(const Step& s) {
   Rows r(*this, s);
   if (!r.place()) return host_step(s);
-  r.run();
+  if (r.turns()) r.run_turned();
+  else r.run();
 }
 
 }  // namespace bascule::device::chip::neuron
