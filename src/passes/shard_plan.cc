@@ -93,14 +93,19 @@ class Planner {
     auto& list = wishes_[static_cast<size_t>(v.id)];
     if (list.size() < kMostWishes && std::find(list.begin(), list.end(), p) == list.end()) list.push_back(p);
   }
-  // From the last node back: a result may leave in parts, attention wants heads in parts, a product with weights its contracted dimension. What moves
-  // elements asks of its operand what it was asked for, up to the product that can leave its result so.
+  // What products and attention wish for, then, where there is room for more, what results may leave in.
   void make_wishes() {
+    pass_wishes_back();
     for (const Value v : g_.outputs)
-      for (size_t a = 0; a < g_.type(v).dims.size(); ++a)
-        if (Part p = rules_.outside(v, static_cast<int>(a));
-            rules_.divides(v, p) && (!p.filled || g_.type(v).dims[a].value() >= kFewestFilled * plan_.ranks))
-          wish(v, p);
+      for (size_t a = 0; a < g_.type(v).dims.size(); ++a) {
+        const Part p = rules_.outside(v, static_cast<int>(a));
+        if (rules_.divides(v, p) && (!p.filled || g_.type(v).dims[a].value() >= kFewestFilled * plan_.ranks)) wish(v, p);
+      }
+    pass_wishes_back();
+  }
+  // From the last node back: attention wants heads in parts, a product with weights its contracted dimension. What moves elements asks of its operand
+  // what it was asked for, up to the product that can leave its result so.
+  void pass_wishes_back() {
     for (size_t i = g_.nodes.size(); i-- > 0;) {
       const Node& n = g_.nodes[i];
       if (n.outputs.empty() || anywhere(n)) continue;
@@ -399,6 +404,11 @@ class Planner {
     for (const auto& [what, n] : counts) out += (out.empty() ? "" : ", ") + what + (n > 1 ? " (" + std::to_string(n) + ")" : "");
     return out;
   }
+  bool can_divide(const Node& product) const {
+    const auto weight = weight_of(product);
+    return std::any_of(rules_.links(product).begin(), rules_.links(product).end(),
+                       [&](const Link& l) { return l.operands[*weight] >= 0 && rules_.along(product, l, 1); });
+  }
   void note(const ShardSchedule& s) {
     if (plan_.ranks == 1) return;
     const auto count = [](int64_t some, int64_t all, const char* what) { return std::to_string(some) + " of " + std::to_string(all) + " " + what; };
@@ -411,23 +421,20 @@ class Planner {
           plan_.ways[i].results == rules_.whole(n).results;
       if (weight_of(n)) {
         ++products;
-        if (whole) ++(divided_weight(n).empty() ? fixed : dear);
+        if (whole) ++(can_divide(n) ? dear : fixed);
       } else if (n.op->name == "attention" && !anywhere(n) && whole) {
         const Dims &q = g_.type(n.inputs[0]).dims, &k = g_.type(n.inputs[1]).dims;
-        ++heads[q[1].text() + (q[1] == k[1] ? "" : " on " + k[1].text()) + " heads"];
+        if (!rules_.from_result(n, 0, Part::along(1))) ++heads[q[1].text() + (q[1] == k[1] ? "" : " on " + k[1].text()) + " heads"];
       }
     }
     if (plan_.split == Split::tensor) {
       const std::string by = " by " + std::to_string(plan_.ranks);
       if (fixed)
-        plan_.notes.push_back(count(fixed, products, "products with weights are done whole by every rank: their columns do not divide") + by +
-                              ", or nothing after them takes parts");
+        plan_.notes.push_back(count(fixed, products, "products with weights are done whole by every rank: neither columns nor rows divide") + by);
       if (dear)
         plan_.notes.push_back(
-            count(dear, products, "products with weights are done whole by every rank: parts would save less than the collectives cost"));
-      if (!heads.empty())
-        plan_.notes.push_back("attention is done whole by every rank where heads do not divide" + by +
-                              " or its operands are whole: " + listed(heads));
+            count(dear, products, "products with weights are done whole by every rank: parts would save less than it costs to join them"));
+      if (!heads.empty()) plan_.notes.push_back("attention is done whole by every rank where heads do not divide" + by + ": " + listed(heads));
     }
     for (size_t i = 0; i < g_.nodes.size(); ++i)
       for (size_t k = 0; k < plan_.ways[i].operands.size(); ++k) {

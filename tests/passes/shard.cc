@@ -57,6 +57,18 @@ TEST(Shard, mlp_takes_columns_then_rows_and_folds_once) {
   EXPECT_EQ(plan.outputs, std::vector<int>{-1});
 }
 
+TEST(Shard, small_products_stay_whole_and_that_is_noted) {
+  Builder b;
+  const Value x = b.input(Type::tensor(DType::f32, {2, 6}), "x");
+  const Graph g = b.finish({b.reduce("add", linear(b, b.tanh(linear(b, x, wave({6, 24}, 1))), wave({24, 6}, 2)), {1}, false)});
+  const Shards plan = plan_shards(g, 2, Split::tensor);
+  EXPECT_EQ(plan.collectives, 0);
+  EXPECT_EQ(
+      plan.notes,
+      (std::vector<std::string>{"2 of 2 products with weights are done whole by every rank: parts would save less than it costs to join them"}));
+  EXPECT_EQ(passes::shard(g, plan, 1).nodes.size(), g.nodes.size());
+}
+
 // q, k and v from one product, as GPT-2 has them: columns in 3 blocks; heads that 2 and 3 divide but not 4.
 TEST(Shard, attention_goes_by_heads_through_one_joined_product) {
   constexpr int64_t B = 2, S = 3, H = 6, D = 4;
@@ -290,7 +302,7 @@ TEST(Shard, transformers_fold_twice_a_layer_and_gather_nothing) {
     EXPECT_EQ(count(first, "all_gather"), 0) << k.name;
     EXPECT_EQ(plan.collectives, k.folds) << k.name;
     if (k.folds == 12 && k.ranks == 8) {
-      EXPECT_EQ(plan.notes.back(), "attention is done whole by every rank where heads do not divide by 8 or its operands are whole: 12 heads (12)");
+      EXPECT_EQ(plan.notes.back(), "attention is done whole by every rank where heads do not divide by 8: 12 heads (12)");
     }
   }
 }
