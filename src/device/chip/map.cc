@@ -12,7 +12,7 @@
 namespace bascule::device::chip {
 namespace {
 
-void report_pins(Program& program, const std::map<std::string, std::string, std::less<>>& pins) {
+void report_pins(Program& program, const Pins& pins) {
   for (const auto& [key, choice] : pins) {
     const size_t of = key.rfind(" of ");
     const std::string name = key.substr(0, of), shape = of == std::string::npos ? "" : key.substr(of);
@@ -30,8 +30,8 @@ void report_pins(Program& program, const std::map<std::string, std::string, std:
 
 }  // namespace
 
-std::map<std::string, std::string, std::less<>> read_pins(const std::string& text) {
-  std::map<std::string, std::string, std::less<>> pins;
+Pins read_pins(const std::string& text) {
+  Pins pins;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
     const std::string line = text.substr(at, end - at);

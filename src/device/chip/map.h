@@ -9,6 +9,9 @@
 
 namespace bascule::device::chip {
 
+// Mapping and timing take about a millisecond for this many instructions; counting them keeps a search's choice the same on every machine.
+inline constexpr double kInstructionsPerMs = 1000;
+
 struct MapOptions {
   std::optional<DType> precision;  // of matrix inputs; none: the chip's default
   int64_t cores = 0;               // of each chip, for one request; 0: the chip's default
@@ -26,7 +29,8 @@ Graph prepare(const Graph& bound);
 // UsageError: a pinned step that the program has not; a note in the program says which pinned choice could not be kept.
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options = {});
 // MapOptions::pinned by step name, or by "name of shape" where a choice ends with its shape, as those of products do. Lines without ": " are ignored.
-std::map<std::string, std::string, std::less<>> read_pins(const std::string& text);
+using Pins = std::map<std::string, std::string, std::less<>>;
+Pins read_pins(const std::string& text);
 // Whether the chip runs the node itself, or why not: it then runs on the host.
 Support supports(const Chip& chip, const Graph& graph, const Node& node);
 

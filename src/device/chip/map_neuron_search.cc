@@ -16,9 +16,6 @@
 namespace bascule::device::chip::neuron {
 namespace {
 
-// Mapping and timing take about a millisecond for this many instructions; counting them keeps the choice the same on every machine.
-constexpr double kInstructionsPerMs = 1000;
-
 // How the mapper is set up, and what it made.
 struct Mapping {
   bool resident = true;

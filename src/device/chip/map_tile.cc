@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "device/chip/map_tile_mapper.h"
+#include "device/chip/timing.h"
 #include "graph/op_def.h"
 
 namespace bascule::device::chip {
@@ -95,6 +96,7 @@ TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<S
     engines_[static_cast<size_t>(c)] = {best, work};
   }
   pinned_ = read_pins(options.pinned);
+  search_left_ = options.search_ms * kInstructionsPerMs;
 }
 
 // Values read by steps: when last, and whether as operands of products.
@@ -236,8 +238,9 @@ int32_t TileMapper::engine_for(WorkClass c) const {
   return e;
 }
 
-std::string TileMapper::choice_of(const std::string& step_name) const {
-  const auto at = pinned_.find(step_name);
+std::string TileMapper::choice_of(const std::string& shape) {
+  auto at = pinned_.find(e_.step().name + " of " + shape);
+  if (at == pinned_.end()) at = pinned_.find(e_.step().name);
   return at == pinned_.end() ? "" : at->second;
 }
 
@@ -308,7 +311,14 @@ Program TileMapper::run() {
 }
 
 Program map_tiles(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options) {
-  return TileMapper(chip, graph, steps, options).run();
+  TileMapper mapper(chip, graph, steps, options);
+  Program program = mapper.run();
+  if (!mapper.differs()) return program;
+  // What is best of each step by itself is most often so of all together; if not, the closed forms' choices stand.
+  MapOptions closed = options;
+  closed.search = false;
+  Program other = TileMapper(chip, graph, steps, closed).run();
+  return simulate(chip, other).total_ns < simulate(chip, program).total_ns ? other : program;
 }
 
 }  // namespace bascule::device::chip

@@ -3,7 +3,6 @@
 // Direct: a product for each tap, priced as one kernel.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <tuple>
 
 #include "base/error.h"
@@ -24,13 +23,13 @@ struct TileMapper::Convolution {
   double main_bytes = 0;        // each operand once
   bool stuffed = false;         // zeros between the input's elements: only a tap by itself knows which outputs it reaches
   bool nothing = false;         // no input or no weight: sums of nothing
+  std::string shape;            // "1x3x224x224 by 64x7x7": images, channels and input sizes; output channels and taps
 };
 
 struct TileMapper::ConvolutionPlan {
   enum Way : uint8_t { taps, packed, channels } way = taps;
   int64_t images = 1, groups = 1, channels_parts = 1, rows = 1;  // parts
   bool channels_outer = false;
-  double seconds = std::numeric_limits<double>::infinity();
   std::string text() const {
     const char* names[] = {"taps", "packed", "channels"};
     return std::string(names[way]) + " images=" + std::to_string(images) + " groups=" + std::to_string(groups) + " channels=" + std::to_string(channels_parts) +
@@ -86,6 +85,11 @@ TileMapper::Convolution TileMapper::convolution_of(const Step& s) {
     c.stuffed |= v.base > 1;
   }
   c.nothing = whole_box(x_axes).elements() == 0 || whole_box(w_axes).elements() == 0;
+  const std::string channels = "x" + (s.groups > 1 ? std::to_string(s.groups) + "*" : "");
+  c.shape = std::to_string(s.images) + channels + std::to_string(s.in_channels);
+  for (const WindowAxis& v : s.windows) c.shape += "x" + std::to_string(v.in);
+  c.shape += " by " + (s.groups > 1 ? std::to_string(s.groups) + "*" : "") + std::to_string(s.out_channels);
+  for (const WindowAxis& v : s.windows) c.shape += "x" + std::to_string(v.taps);
   const DType stored = e_.buffer(c.x.buffer).dtype;
   c.type = chip_.matrix.passes.contains(stored) && info(stored).bits <= info(precision_).bits ? stored : precision_;
   c.main_bytes = bytes_over(c.x, x_axes) + bytes_over(c.w, w_axes) + bytes_over(c.result, s.axes);
@@ -213,7 +217,7 @@ void TileMapper::direct_convolution(const Convolution& c) {
   Kernel kernel;
   if (!on_vector)
     kernel = best_kernel(static_cast<double>(s.groups), static_cast<double>(s.images) * c.pixels, static_cast<double>(s.out_channels), static_cast<double>(s.in_channels) * c.taps, c.main_bytes, c.type,
-                         choice_of(e_.step().name));
+                         choice_of(c.shape));
   // Images one group after the other, where temporaries of all are too large.
   const auto bytes_of = [&](const Extents& size) {
     double in = static_cast<double>(size[0] * size[1] * s.in_channels) * 2, out = static_cast<double>(size[0] * size[1] * size[2]);
@@ -239,7 +243,8 @@ void TileMapper::direct_convolution(const Convolution& c) {
     convolution_by_tap(c, box, from, kernels, acc, on_vector, kernel.flops / count, kernel.cache_bytes / count);
     finish_convolution(c, box, acc);
   }
-  e_.step().choice = (on_vector ? "channels boxes=" : "taps boxes=") + std::to_string(parts.size());
+  e_.step().choice = (on_vector ? "channels boxes=" + std::to_string(parts.size()) : "tile=" + std::to_string(kernel.tile_m) + "x" + std::to_string(kernel.tile_n) + " split_k=" + std::to_string(kernel.split_k)) +
+                     " of " + c.shape;
   end_kernel(c.main_bytes + kernel.extra_bytes, kernel.waves);
 }
 
@@ -311,35 +316,36 @@ double TileMapper::convolution_seconds(const Convolution& c, const ConvolutionPl
   return local > limit ? seconds + 1e3 * local / limit : seconds;
 }
 
-TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, const std::string& pin) const {
+TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, const std::string& pin) {
   const Step& s = c.step;
-  ConvolutionPlan best;
-  if (const int64_t images = number_of(pin, "images"); images > 0) {
-    best = {pin.starts_with("packed") ? ConvolutionPlan::packed : pin.starts_with("channels") ? ConvolutionPlan::channels : ConvolutionPlan::taps, images,
-            std::max<int64_t>(number_of(pin, "groups"), 1), std::max<int64_t>(number_of(pin, "channels"), 1), std::max<int64_t>(number_of(pin, "rows"), 1), pin.find("channels outer") != std::string::npos, 0};
-    if (best.way == ConvolutionPlan::packed && c.stuffed) best.way = ConvolutionPlan::taps;
-    return best;
-  }
+  const auto parsed = [&](const std::string& choice) {
+    const auto parts = [&](const char* key) { return std::max<int64_t>(number_of(choice, key), 1); };
+    const auto way = choice.starts_with("channels ") ? ConvolutionPlan::channels : choice.starts_with("packed ") && !c.stuffed ? ConvolutionPlan::packed : ConvolutionPlan::taps;
+    return ConvolutionPlan{way, parts("images"), parts("groups"), parts("channels"), parts("rows"), choice.find("channels outer") != std::string::npos};
+  };
+  if (number_of(pin, "images") > 0) return parsed(pin);
   std::vector<ConvolutionPlan::Way> ways{ConvolutionPlan::taps};
   if (!c.stuffed && c.taps > 1) ways.push_back(ConvolutionPlan::packed);
   constexpr double kMostOnVector = 256;  // instructions of a box
   if (static_cast<double>(s.in_channels) * c.taps <= kMostOnVector) ways.push_back(ConvolutionPlan::channels);
   Extents spatial;
   for (const WindowAxis& v : s.windows) spatial.push_back(v.out);
-  const int64_t least_columns = std::max<int64_t>(1, s.out_channels / std::max<int64_t>(chip_.matrix.cols, 1) * 2);
+  const int64_t row_parts = most_parts(spatial), columns = std::max<int64_t>(1, 2 * s.out_channels / std::max<int64_t>(chip_.matrix.cols, 1));
   const double limit = std::min(local_limit_ * 2, 0.95 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_);
+  Candidates found;
   for (const auto way : ways)
     for (int64_t images = 1; images <= s.images; images *= 2)
       for (int64_t groups = 1; groups <= s.groups; groups *= 2)
-        for (int64_t rows = 1; rows <= most_parts(spatial); rows *= 2)
-          for (int64_t channels = 1; channels <= std::min(s.out_channels, std::max<int64_t>(least_columns, rows >= most_parts(spatial) / 2 ? s.out_channels : 1)); channels *= 2)
+        for (int64_t rows = 1; rows <= row_parts; rows *= 2) {
+          const int64_t most = rows >= row_parts / 2 ? s.out_channels : std::min(s.out_channels, columns);  // fewer than the array has columns only if nothing else fits
+          for (int64_t channels = 1; channels <= most; channels *= 2)
             for (const bool outer : {false, true}) {
+              const ConvolutionPlan plan{way, images, groups, channels, rows, outer};
               if (outer && channels * groups == 1) continue;
-              ConvolutionPlan plan{way, images, groups, channels, rows, outer, 0};
-              plan.seconds = convolution_seconds(c, plan, limit);
-              if (plan.seconds < best.seconds) best = plan;
+              if (const double seconds = convolution_seconds(c, plan, limit); found.wants(seconds)) found.add(seconds, plan.text());
             }
-  return best;
+        }
+  return parsed(fastest(s, found));
 }
 
 // Where the product finds what the box reads, over G, C, T..., N, S...: in place, among zeros on the cores where the box reaches beyond the input, or
@@ -430,7 +436,7 @@ void TileMapper::convolution_product(const Convolution& c, const Box& box, const
 
 void TileMapper::staged_convolution(const Convolution& c) {
   const Step& s = c.step;
-  const ConvolutionPlan plan = plan_convolution(c, choice_of(e_.step().name));
+  const ConvolutionPlan plan = plan_convolution(c, choice_of(c.shape));
   const bool on_vector = plan.way == ConvolutionPlan::channels, packed = plan.way == ConvolutionPlan::packed;
   const std::optional<DType> type = on_vector ? std::nullopt : std::optional(c.type);
   Extents size{(s.images + plan.images - 1) / plan.images, (s.groups + plan.groups - 1) / plan.groups, (s.out_channels + plan.channels_parts - 1) / plan.channels_parts}, spatial;
@@ -469,7 +475,7 @@ void TileMapper::staged_convolution(const Convolution& c) {
   }
   unload(weights);
   unload(input);
-  e_.step().choice = plan.text();
+  e_.step().choice = plan.text() + " of " + c.shape;
 }
 
 }  // namespace bascule::device::chip

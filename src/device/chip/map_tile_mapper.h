@@ -66,6 +66,7 @@ class TileMapper {
  public:
   TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options);
   Program run();
+  bool differs() const { return differs_; }  // some choice of the timing model from the closed form's
 
  private:
   // ---- values (map_tile.cc)
@@ -79,7 +80,7 @@ class TileMapper {
   void make_result(Value v, bool made_by_host);
   void release_dead(size_t step);
   void map_step(size_t index);
-  std::string choice_of(const std::string& step_name) const;  // pinned, "" if none
+  std::string choice_of(const std::string& shape);  // pinned for the step's name and shape, or its name; "" if none
 
   // ---- moves between memories (map_tile_move.cc)
   void copy_box(int32_t queue, const Place& from, const Place& to, const Box& box);
@@ -151,7 +152,7 @@ class TileMapper {
   int64_t epilogue_pieces(const Step& s, int64_t elements) const;
   void map_contraction(const Step& s);
   Contraction contraction_of(const Step& s);
-  ContractionPlan plan_contraction(const Contraction& c, const std::string& pin) const;
+  ContractionPlan plan_contraction(const Contraction& c, const std::string& pin);
   void contraction_boxes(const Contraction& c, const ContractionPlan& plan, const Kernel& kernel);
   void contraction_box(const Contraction& c, const Box& box, const std::vector<Box>& k_boxes, const Kernel& share, Loaded& left, Loaded& right);
   Place load_operand(Loaded& l, const Place& from, Box box, DType type);
@@ -168,7 +169,7 @@ class TileMapper {
   void finish_convolution(const Convolution& c, const Box& box, const Place& acc);
   double convolution_flops(const Convolution& c, double images, double groups, double channels, double pixels, bool packed) const;
   double convolution_seconds(const Convolution& c, const ConvolutionPlan& plan, double limit) const;
-  ConvolutionPlan plan_convolution(const Convolution& c, const std::string& pin) const;
+  ConvolutionPlan plan_convolution(const Convolution& c, const std::string& pin);
   Place convolution_windows(const Convolution& c, const Box& box, bool packed);
   Place among_zeros(const Convolution& c, const Box& box, const Box& need);
   void convolution_product(const Convolution& c, const Box& box, const Place& windows, const Place& kernels, const Place& out, bool packed);
@@ -178,6 +179,18 @@ class TileMapper {
   void attention_product(const Attention& a, const Box& box, const Place& x, const Place& y, bool scores, const Place& out);
   void attention_mask(const Attention& a, const Box& score_box, const Place& scores);
   void map_attention(const Step& s);
+
+  // ---- choices by the timing model (map_tile_search.cc)
+  struct Candidates {  // choices of the least closed-form time, best first
+    static constexpr size_t kMost = 8;
+    std::vector<std::pair<double, std::string>> best;
+    bool wants(double seconds) const { return best.size() < kMost || seconds < best.back().first; }
+    void add(double seconds, std::string choice);
+  };
+  std::string fastest(const Step& s, const Candidates& found);
+  double trial_ns(const Step& s, const std::string& choice, double before_ns);
+  std::string kind_of(const Step& s);
+  void copy_home(TileMapper& from, Value v);
 
   // ---- costs of direct steps (map_tile_direct.cc)
   Kernel best_kernel(double batch, double m, double n, double k, double main_bytes, DType in, const std::string& pinned) const;
@@ -229,9 +242,12 @@ class TileMapper {
   std::vector<bool> in_parts_;            // of values: each chip has a part
   std::map<int32_t, std::vector<Value>> dies_;  // after step
   std::vector<int32_t> fetched_;
-  std::map<std::string, std::string, std::less<>> pinned_;
+  Pins pinned_;
   std::array<std::pair<int32_t, WorkClass>, kWorkClasses> engines_{};  // engine and class that does the work of a class
   size_t kernel_begin_ = 0;
+  std::map<std::string, std::string> searched_;  // choice for each kind of product
+  double search_left_ = 0;                       // instructions
+  bool differs_ = false;
   bool resident_weights_ = false;
   int64_t resident_bytes_ = 0;
 };

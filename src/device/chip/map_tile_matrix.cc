@@ -150,6 +150,7 @@ struct TileMapper::Contraction {
   double tile_factor = 0;                   // bytes for each element of the result: sums, what follows, the result itself
   double main_bytes = 0;                    // each operand once
   bool after = false;                       // an epilogue follows
+  std::string shape;                        // "8x128x768x768": batch, if any, m, k, n
   size_t kept() const { return B + M + N; }
   double lhs_bytes() const { return batch * m * k * lhs_element; }
   double rhs_bytes() const { return batch * n * k * rhs_element; }
@@ -214,19 +215,24 @@ TileMapper::Contraction TileMapper::contraction_of(const Step& s) {
   c.lhs_element = size_of(c.lhs_type);
   c.rhs_element = size_of(c.rhs_type);
   c.after = !s.epilogue.empty();
+  for (const auto* group : {&s.batch, &s.m, &s.k, &s.n})
+    if (group != &s.batch || c.batch > 1) c.shape += (c.shape.empty() ? "" : "x") + std::to_string(whole_box(*group).elements());
   c.tile_factor = 4 + (c.after ? 6 + 2 * static_cast<double>(c.operands.size()) : 0) + size_of(e_.buffer(c.result.buffer).dtype);
   return c;
 }
 
-// Parts of the least closed-form time: products and transfers side by side where they overlap (with the first load and the last product), else their sum.
-TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, const std::string& pin) const {
+// Parts of the least time: by a closed form (products and transfers side by side where they overlap, with the first load and the last product, else their
+// sum), then among its best by the timing model.
+TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, const std::string& pin) {
   const Step& s = c.step;
-  ContractionPlan best;
-  if (const int64_t m = number_of(pin, "m"); m > 0)
-    return {std::max<int64_t>(number_of(pin, "batch"), 1), m, std::max<int64_t>(number_of(pin, "n"), 1), std::max<int64_t>(number_of(pin, "k"), 1), pin.find("n outer") != std::string::npos};
+  const auto parsed = [](const std::string& choice) {
+    return ContractionPlan{std::max<int64_t>(number_of(choice, "batch"), 1), std::max<int64_t>(number_of(choice, "m"), 1), std::max<int64_t>(number_of(choice, "n"), 1),
+                           std::max<int64_t>(number_of(choice, "k"), 1), choice.find("n outer") != std::string::npos};
+  };
+  if (number_of(pin, "m") > 0) return parsed(pin);
   const double limit = std::min(local_limit_ * 2, 0.95 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_);
   const double whole = (c.lhs_bytes() + c.rhs_bytes() + c.batch * c.m * c.n * c.tile_factor) * (overlap_ ? 2 : 1);
-  if (whole <= limit && !overlap_) return best;
+  if (whole <= limit && !overlap_) return {};
   struct Parts {
     int64_t parts;
     double size;  // elements of the largest
@@ -238,25 +244,26 @@ TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, c
   };
   const int64_t most = whole / limit > 256 ? 4096 : 64;
   const auto bs = powers(s.batch, 4096), ms = powers(s.m, most), ns = powers(s.n, most), ks = powers(s.k, 16);
-  const double rate = std::max(chip_.matrix.peak_flop_per_s(c.lhs_type) * chip_.matrix.achieved, 1.0), main_rate = std::max(chip_.main().bytes_per_s * chip_.main().achieved, 1.0);
-  double least = std::numeric_limits<double>::infinity();
+  const double rate = std::max(chip_.matrix.peak_flop_per_s(c.lhs_type) * chip_.matrix.achieved, 1.0), main_rate = std::max(chip_.main().bytes_per_s * chip_.main().achieved, 1.0),
+               fill = chip_.matrix.fill_cycles / chip_.matrix.clock_hz;
+  Candidates found;
   const auto consider = [&](const Parts& b, const Parts& m, const Parts& n, const Parts& k) {
     const double operands = b.size * (m.size * k.size * c.lhs_element + n.size * k.size * c.rhs_element);
     const double local = (operands + b.size * m.size * n.size * c.tile_factor) * (overlap_ ? 2 : 1), count = static_cast<double>(b.parts * m.parts * n.parts * k.parts);
-    const double compute = padded_flops(b.size, m.size, n.size, k.size) * count / rate;
+    const double compute = (padded_flops(b.size, m.size, n.size, k.size) / rate + (overlap_ ? fill : 0)) * count;
     for (const bool outer : {true, false}) {
       const bool split_k = k.parts > 1;
       const double moved = c.lhs_bytes() * static_cast<double>(outer || split_k ? n.parts : 1) + c.rhs_bytes() * static_cast<double>(!outer || split_k ? m.parts : 1), transfers = moved / main_rate;
       double score = (overlap_ ? std::max(compute, transfers) + operands / main_rate + compute / count : compute + transfers) * (1 + 1e-4 * count) + count * (overlap_ ? 2e-7 : 1e-7);
       if (local > limit) score += 1e3 * local / limit;  // only if nothing fits
-      if (score < least) least = score, best = {b.parts, m.parts, n.parts, k.parts, outer};
+      if (found.wants(score)) found.add(score, ContractionPlan{b.parts, m.parts, n.parts, k.parts, outer}.text());
     }
   };
   for (const Parts& b : bs)
     for (const Parts& m : ms)
       for (const Parts& n : ns)
         for (const Parts& k : ks) consider(b, m, n, k);
-  return best;
+  return parsed(fastest(s, found));
 }
 
 void TileMapper::map_contraction(const Step& s) {
@@ -264,14 +271,14 @@ void TileMapper::map_contraction(const Step& s) {
   ContractionPlan plan;
   Kernel kernel;
   if (staged_) {
-    plan = plan_contraction(c, choice_of(e_.step().name));
-    e_.step().choice = plan.text();
+    plan = plan_contraction(c, choice_of(c.shape));
+    e_.step().choice = plan.text() + " of " + c.shape;
     // An operand that takes most of the local memory finds no room beside small ones in the middle.
     const double lhs_box = c.lhs_bytes() / static_cast<double>(plan.batch * plan.m * plan.k), rhs_box = c.rhs_bytes() / static_cast<double>(plan.batch * plan.n * plan.k);
     if (std::max(lhs_box, rhs_box) > 0.3 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_) e_.rewind(Role::scratchpad);
   } else {
-    kernel = best_kernel(c.batch, c.m, c.n, c.k, c.main_bytes, c.rhs_type, choice_of(e_.step().name));
-    e_.step().choice = "tile=" + std::to_string(kernel.tile_m) + "x" + std::to_string(kernel.tile_n) + " split_k=" + std::to_string(kernel.split_k);
+    kernel = best_kernel(c.batch, c.m, c.n, c.k, c.main_bytes, c.rhs_type, choice_of(c.shape));
+    e_.step().choice = "tile=" + std::to_string(kernel.tile_m) + "x" + std::to_string(kernel.tile_n) + " split_k=" + std::to_string(kernel.split_k) + " of " + c.shape;
     int64_t &bp = plan.batch, &mp = plan.m;
     if (c.after)  // temporaries of one part stay small
       while (c.batch * c.m * c.n / static_cast<double>(bp * mp) * 4 > local_limit_ && (bp < most_parts(s.batch) || mp < most_parts(s.m))) (bp < most_parts(s.batch) ? bp : mp) *= 2;
