@@ -117,7 +117,16 @@ class Writer {
     const int64_t row = all[dim] / p.blocks * inner, share = dims[dim] / p.blocks * inner;
     const Tensor* whole = g_.constant(v);
     Value made;
-    if (!whole || (weights_ == ShardWeights::types && outer > 1 && whole->bytes() > kAlwaysCopiedBytes)) {
+    // One program serves all ranks: integers, or one number throughout, that differ among them may not become part of it.
+    const auto differs = [&] {
+      const Tensor first = part_of(*whole, dims, outer, row, 0, share);
+      for (int64_t i = 1; i < first.elements() && is_float(first.dtype()); ++i)
+        if (first.number(i) != first.number(0)) return false;
+      for (int64_t r = 1; r < plan_.ranks; ++r)
+        if (!part_of(*whole, dims, outer, row, r * share, share).identical(first)) return true;
+      return false;
+    };
+    if (!whole || (weights_ == ShardWeights::types && ((outer > 1 && whole->bytes() > kAlwaysCopiedBytes) || differs()))) {
       const std::string reason = whole ? "a rank's part of a weight, asked for without values" : n.attrs.text("reason");
       made = add("absent", kNoValue, {{"dtype", type.dtype}, {"dims", type.dims}, {"reason", reason}}, type, n.origin);
     } else {

@@ -108,7 +108,7 @@ TEST_F(Mistake, an_engine_that_does_not_do_the_operation) {
 
 TEST_F(Mistake, a_transfer_that_cannot_transpose) {
   p.emit({.op = Opcode::transpose, .work = WorkClass::transpose, .queue = p.e.dma(0), .out = p.e.whole(any()), .in = {p.e.whole(any())}});
-  EXPECT_EQ(said(), kWhere + "(transpose on dma0) of MatMul 'q': expected what dma0 does: copy, gather, fill; this chip's cannot transpose, found transpose");
+  EXPECT_EQ(said(), kWhere + "(transpose on dma0) of MatMul 'q': expected what dma0 does: copy, gather, scatter, fill; this chip's cannot transpose, found transpose");
 }
 
 TEST_F(Mistake, partitions_start_at_quarters) {

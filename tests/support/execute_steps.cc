@@ -59,6 +59,8 @@ class Executor {
       case Step::host: return host(s);
       case Step::region: return region(s);
       case Step::move: return move(s);
+      case Step::scatter: return scatter(s);
+      case Step::scan: return scan(s);
       case Step::collective: return require(false, "a collective wants ranks");
       default: break;
     }
@@ -272,6 +274,33 @@ class Executor {
       });
     if (!s.fill)
       for (size_t k = 0; k < written.size(); ++k) require(written[k], "every element written");
+  }
+
+  static loops::Scalar folded(loops::Op fold, DType t, loops::Scalar a, loops::Scalar b) { return loops::apply(fold, t, t, a, b, {}); }
+
+  void scatter(const Step& s) {
+    Tensor& out = result(s);
+    const DType t = out.dtype();
+    std::byte* to = out.mutable_data();
+    walk(s.axes, [&](const Extents& i) { store(t, to, at(s.out, i), load(s.views[0], at(s.views[0].layout, i))); });
+    walk({s.updates, s.axes[1]}, [&](const Extents& i) {
+      const int64_t row = load(s.views[1], at(s.views[1].layout, {i[0]})).integer;
+      if (row < 0 || row >= s.axes[0]) return;
+      const int64_t where = at(s.out, {row, i[1]});
+      const loops::Scalar x = load(s.views[2], at(s.views[2].layout, i)), before{is_float(t) ? out.number(where) : 0, is_float(t) ? 0 : out.integer(where)};
+      store(t, to, where, s.fold == loops::Op::load ? x : folded(s.fold, t, before, x));
+    });
+  }
+
+  void scan(const Step& s) {
+    Tensor& out = result(s);
+    const DType t = out.dtype();
+    loops::Scalar sum;
+    walk(s.axes, [&](const Extents& i) {
+      const loops::Scalar x = load(s.views[0], at(s.views[0].layout, i));
+      sum = i.back() == 0 ? x : folded(s.fold, t, sum, x);
+      store(t, out.mutable_data(), at(s.out, i), sum);
+    });
   }
 
   void region(const Step& s) {

@@ -274,6 +274,12 @@ class Checker {
         for (int k = 1; k < x.rank; ++k)
           if (out.sizes[static_cast<size_t>(k)] != x.sizes[static_cast<size_t>(k)]) return refuse("rows of " + sizes(x), sizes(out));
         return true;
+      case Opcode::scatter:
+        if (!need(y, "indices")) return false;
+        if (out.rank < 1 || out.rank != x.rank || x.rows() != y.elements()) return refuse("one row of in0 for each of " + std::to_string(y.elements()) + " indices", sizes(x));
+        for (int k = 1; k < x.rank; ++k)
+          if (out.sizes[static_cast<size_t>(k)] != x.sizes[static_cast<size_t>(k)]) return refuse("rows of " + sizes(out), sizes(x));
+        return true;
       case Opcode::matmul:
         if (!need(y, "in1")) return false;
         return product(i);
@@ -322,8 +328,8 @@ class Checker {
         if (!collective) only("collective");
         return;
       case Queue::dma:
-        if (i.op == Opcode::transpose && chip_.dma.transpose_rate == 0) only("copy, gather, fill; this chip's cannot transpose");
-        else if (i.op != Opcode::copy && i.op != Opcode::gather && i.op != Opcode::fill && i.op != Opcode::transpose) only("copy, gather, fill, transpose");
+        if (i.op == Opcode::transpose && chip_.dma.transpose_rate == 0) only("copy, gather, scatter, fill; this chip's cannot transpose");
+        else if (i.op != Opcode::copy && i.op != Opcode::gather && i.op != Opcode::scatter && i.op != Opcode::fill && i.op != Opcode::transpose) only("copy, gather, scatter, fill, transpose");
         return;
       case Queue::matrix:
         if (i.op != Opcode::matmul && i.op != Opcode::transpose) only("matmul, transpose");

@@ -165,9 +165,7 @@ Cost CostModel::engine(const Instruction& i, int32_t index) const {
     elements = std::max(elements, tile_level ? static_cast<double>(a->elements()) / static_cast<double>(e.lanes * i.cores) : lane_elements(*a, e.lanes));
     half_rate |= !tile_level && strided(*a);
   }
-  // A gather reads rows by index: the table's size does not count.
-  if (i.op == Opcode::gather)
-    elements = tile_level ? static_cast<double>(i.out.elements()) / static_cast<double>(e.lanes * i.cores) : lane_elements(i.out, e.lanes);
+  if (table_of(i)) elements = tile_level ? static_cast<double>(rows_of(i).elements()) / static_cast<double>(e.lanes * i.cores) : lane_elements(rows_of(i), e.lanes);
   const Width width = bits <= 8 ? Width::bits8 : bits <= 16 ? Width::bits16 : Width::wide;
   const auto& rate = rates_[static_cast<size_t>(index)][static_cast<size_t>(i.work)][static_cast<size_t>((accumulator ? 3 : 0) + static_cast<int>(width))];
   if (!rate) refuse(i, "work that the engine does", std::string(name(i.work)));
@@ -185,18 +183,19 @@ Cost CostModel::dma(const Instruction& i) const {
   Transfer most;
   Cost c;
   for (const Access* a : {&i.out, &i.in[0], &i.in[1]}) {
-    if (!*a || (i.op == Opcode::gather && a == &i.in[0])) continue;
+    if (!*a || a == table_of(i)) continue;
     const Transfer t = transfer(*a);
     most.bytes = std::max(most.bytes, t.bytes);
     most.rows = std::max(most.rows, t.rows);
     if (memory(*a) == Role::main) c.main_bytes += bytes(*a);
   }
-  if (i.op == Opcode::gather && memory(i.in[0]) == Role::main) c.main_bytes += bytes_of(type(i.in[0]), i.out.elements());
+  const bool folds = i.op == Opcode::scatter && i.fn != loops::Op::load;  // read, added to, written: DMA accumulates at half the rate of copies
+  if (const Access* table = table_of(i); table && memory(*table) == Role::main) c.main_bytes += bytes_of(type(*table), rows_of(i).elements()) * (folds ? 2 : 1);
   if (i.main_bytes > 0) c.main_bytes = i.main_bytes;
   const auto all = static_cast<double>(std::max<int64_t>(d.engines, 1) * i.cores);
   double used = all;
   if (most.rows > 0 && partitions_ > 1) used = std::min(all, std::ceil(static_cast<double>(most.rows) * all / static_cast<double>(partitions_)));
-  double rate = d.bytes_per_s;
+  double rate = d.bytes_per_s * (folds ? 0.5 : 1);
   if (i.op == Opcode::transpose) {
     if (d.transpose_rate <= 0) refuse(i, "a DMA that transposes", "transpose_rate 0");
     rate *= d.transpose_rate;

@@ -53,6 +53,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& st
   }
   item_.assign(graph.values.size(), -1);
   items_.reserve(graph.values.size());
+  const std::vector<bool> coordinates = find_coordinates(graph);
   const auto add = [&](Value v, bool output) {
     if (!v) return;
     int32_t& at = item_[static_cast<size_t>(v.id)];
@@ -66,7 +67,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& st
     it.total = 1;
     for (const int64_t d : constants(t.dims).value_or(std::vector<int64_t>{0})) it.total *= d;
     const bool input = graph.at(v).node < 0;
-    it.dtype = input ? t.dtype : stored(t, output);
+    it.dtype = input || coordinates[static_cast<size_t>(v.id)] ? t.dtype : stored(t, output);
     at = static_cast<int32_t>(items_.size());
     items_.push_back(std::move(it));
     if (input) items_.back().main = emit_.main(items_.back().name, Buffer::input, t.dtype, items_.back().total, v);
@@ -179,6 +180,10 @@ std::optional<Placement> Mapper::wish_of(const Step& s, Value v) const {
         return Placement{s.in_channels > 1 ? st[2] : st[1], channels};
       }
       return std::nullopt;
+    case Step::scan: {
+      const auto& st = s.views[0].layout.strides;
+      return st.size() > 1 && st[0] > 0 ? std::optional(Placement{st[s.row_axis - 1], s.axes[s.row_axis - 1]}) : std::nullopt;
+    }
     case Step::window:
       if (!s.views.empty() && s.views[0].value == v) {
         const int rows = window_rows(s);
@@ -234,6 +239,8 @@ void Mapper::step(int32_t index) {
       case Step::attention: attention(s); break;
       case Step::window: window_step(s); break;
       case Step::gather: gather(s); break;
+      case Step::scatter: scatter(s); break;
+      case Step::scan: rows(s); break;
       case Step::move: move(s); break;
       case Step::host: host_step(s); break;
       case Step::collective: collective(s); break;

@@ -228,6 +228,9 @@ class Mapper {
   void small_like(const Source& out, loops::Op fn, const Source& in, double scale, double immediate);
   void gather(const Step& s);
   void collective(const Step& s);  // map_neuron_collective.cc
+  // ---- map_neuron_select.cc: what data decide
+  void scatter(const Step& s);
+  void scan_row(const Step& s, const Source& out, const Source& in, const std::function<Source(DType)>& like_row);
   void move(const Step& s);
   bool move_turned(const Piece& p, int32_t to);
   bool move_local(const Step& s);

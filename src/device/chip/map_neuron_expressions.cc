@@ -20,7 +20,9 @@ bool is_function(Op op) {
     default: return false;
   }
 }
-bool lossless(DType from, DType to) { return is_float(from) && is_float(to); }
+// Casts that need no instruction, as the engines' own type holds more. What has 8 bits or fewer is rounded to.
+bool is_narrow(DType t) { return is_float(t) && info(t).bits <= 8; }
+bool lossless(DType from, DType to) { return is_float(from) && is_float(to) && !is_narrow(to); }
 
 }  // namespace
 
@@ -207,7 +209,7 @@ void Mapper::Evaluation::find_narrow() {
 }
 
 DType Mapper::Evaluation::temp_type(size_t k) const {
-  if (!is_float(term(k).dtype)) return term(k).dtype;
+  if (!is_float(term(k).dtype) || is_narrow(term(k).dtype)) return term(k).dtype;
   return narrow_[k] && !in_place_ ? out_.dtype : DType::f32;
 }
 

@@ -128,6 +128,8 @@ bool Mapper::move_local(const Step& s) {
   const int32_t out = item_of(s.result);
   const int64_t total = item(out).total;
   if (item(out).output || s.pieces.empty() || total < 1024) return false;
+  for (const Piece& p : s.pieces)  // reversed boxes lie in no placement
+    if (std::any_of(p.from.layout.strides.begin(), p.from.layout.strides.end(), [](int64_t stride) { return stride < 0; })) return false;
   std::vector<Placement> tries;
   if (const auto w = wish(item(out), now_)) tries.push_back(*w);
   for (const Piece& p : s.pieces) {  // as the pieces lie

@@ -162,6 +162,7 @@ void Mapper::Rows::tile(const Box& box, const Place& yp, const std::vector<Place
   t.first = row0 % m_.partitions_;
   const auto operand = [&](size_t k) { return m_.leaf_source(n_.operands[k], held[k - 1], box, part_, rs, row0, t.count); };
   t.x = operand(1);
+  if (s_.kind == Step::scan) return m_.scan_row(s_, to, t.x, [&](DType type) { return like_row(t, type); });
   t.numbers = m_.scratch(DType::f32, t.first + t.count, 8);
   int32_t r = s_.row_function == Step::layer_norm ? layer_norm(t) : s_.row_function == Step::rms_norm ? rms_norm(t) : softmax(t);
   finish(t, r, to, operand);

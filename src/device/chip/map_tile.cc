@@ -106,6 +106,7 @@ void TileMapper::find_uses() {
   uses_.assign(graph_.values.size(), 0);
   matrix_weight_.assign(graph_.values.size(), false);
   host_reads_.assign(graph_.values.size(), false);
+  coordinates_ = find_coordinates(graph_);
   for (const Step& s : steps_) made_.insert(s.results.begin(), s.results.end());
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& s = steps_[i];
@@ -121,7 +122,7 @@ void TileMapper::find_uses() {
     for (const View& v : s.epilogue_operands) use(v.value);
     for (const Piece& p : s.pieces) use(p.from.value);
     for (const Value v : s.results) use(v);
-    host_.push_back(host_reason(s));
+    host_.push_back(refusal(chip_, graph_, s));
     if (!host_.back().empty())
       for (const Value v : host_operands(graph_, s, made_)) {
         use(v);
@@ -135,30 +136,13 @@ void TileMapper::find_uses() {
     if (last_use_[v] >= 0 && last_use_[v] < std::numeric_limits<int32_t>::max()) dies_[last_use_[v]].push_back(Value{static_cast<int32_t>(v)});
 }
 
-// What the chip refuses, and integers that an instruction's immediate (a float) cannot hold.
-std::string TileMapper::host_reason(const Step& s) const {
-  if (std::string why = refusal(chip_, graph_, s); !why.empty()) return why;
-  const auto exact = [](double x) { return static_cast<double>(static_cast<float>(x)) == x; };
-  bool good = true;
-  if (s.kind == Step::region)
-    for (const auto* list : {&s.spec.body, &s.spec.epilogue})
-      for (const loops::Instruction& i : *list)
-        if (i.op == loops::Op::constant && !is_float(i.dtype)) {
-          const auto x = static_cast<double>(i.integer);
-          good = good && exact(x) && std::abs(x) < 9e18 && static_cast<int64_t>(x) == i.integer;
-        }
-  for (const Epilogue& e : s.epilogue)
-    if (!is_float(e.dtype) && (e.a == Epilogue::kNumber || e.b == Epilogue::kNumber || e.c == Epilogue::kNumber)) good = good && exact(e.number);
-  return good ? "" : "an integer constant of more than 24 bits";
-}
-
 DType TileMapper::stored_type(Value v) const {
   const DType t = graph_.type(v).dtype;
   if (!is_float(t) || (t == DType::f64 && !chip_.matrix.passes.contains(t))) return t;  // f64: the host's
   const bool output = std::find(graph_.outputs.begin(), graph_.outputs.end(), v) != graph_.outputs.end();
   const bool input = std::find(graph_.inputs.begin(), graph_.inputs.end(), v) != graph_.inputs.end();
   // Inputs arrive as activations are stored, or what is computed from them would differ from them: x == max(x) nowhere.
-  if (output) return t;
+  if (output || (!input && coordinates_[static_cast<size_t>(v.id)])) return t;
   if (input) return t == DType::f32 ? store_ : t;
   const DType wanted = is_weight(graph_, v) && matrix_weight_[static_cast<size_t>(v.id)] ? precision_ : store_;
   if (info(t).bits < info(wanted).bits || (info(t).bits == info(wanted).bits && chip_.matrix.passes.contains(t))) return t;
@@ -273,6 +257,8 @@ void TileMapper::map_step(size_t index) {
     case Step::attention: map_attention(s); break;
     case Step::window: map_window(s); break;
     case Step::gather: map_gather(s); break;
+    case Step::scatter: map_scatter(s); break;
+    case Step::scan: map_scan(s); break;
     case Step::move: map_move(s); break;
     case Step::collective:
     case Step::host: break;

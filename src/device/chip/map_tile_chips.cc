@@ -75,7 +75,7 @@ void TileMapper::split_step(const Step& s, bool on_host, size_t begin) {
     double bytes = i.main_bytes;
     if (e_.program().queues[static_cast<size_t>(i.queue)].kind == Queue::dma)
       for (const Access* a : {&i.out, &i.in[0], &i.in[1]})
-        if (*a && e_.buffer(a->buffer).memory == Role::main && !(i.op == Opcode::gather && a == &i.in[0])) bytes += static_cast<double>(storage_bytes(e_.buffer(a->buffer).dtype, a->elements()));
+        if (*a && e_.buffer(a->buffer).memory == Role::main && a != table_of(i)) bytes += static_cast<double>(storage_bytes(e_.buffer(a->buffer).dtype, a->elements()));
     i.main_bytes = bytes * static_cast<double>(chips_);
   }
   for (const Value v : s.results) {

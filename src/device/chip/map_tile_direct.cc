@@ -67,8 +67,8 @@ double TileMapper::compute_ns(const Instruction& i) {
   if (q.kind != Queue::engine) return 0;
   const Engine& x = chip_.engines[static_cast<size_t>(q.engine_index)];
   const auto rate = x.rate(i.work, false, Width::wide);
-  double elements = static_cast<double>(i.out.elements());
-  if (i.in[0] && i.op != Opcode::gather) elements = std::max(elements, static_cast<double>(i.in[0].elements()));
+  double elements = static_cast<double>(table_of(i) ? rows_of(i).elements() : i.out.elements());
+  if (i.in[0] && !table_of(i)) elements = std::max(elements, static_cast<double>(i.in[0].elements()));
   return rate ? elements * rate->cycles_per_element / static_cast<double>(x.lanes * i.cores) / x.clock_hz * 1e9 : 0;
 }
 

@@ -71,7 +71,6 @@ class TileMapper {
  private:
   // ---- values (map_tile.cc)
   void find_uses();
-  std::string host_reason(const Step& s) const;
   DType stored_type(Value v) const;  // of the main-memory buffer of a value
   int32_t home(Value v);             // its buffer; weights get theirs at first use
   Place place(const View& view);
@@ -116,6 +115,8 @@ class TileMapper {
   Place dense(int32_t buffer, const Box& box) const;  // the box, row-major
   void map_move(const Step& s);
   void map_gather(const Step& s);
+  void map_scatter(const Step& s);  // map_tile_select.cc
+  void map_scan(const Step& s);     // map_tile_select.cc
   void map_host(const Step& s);
   void map_collective(const Step& s);  // map_tile_collective.cc
 
@@ -235,6 +236,7 @@ class TileMapper {
   size_t at_ = 0;                                // the step being mapped
   std::vector<int32_t> home_, last_use_, uses_;  // of values
   std::vector<bool> matrix_weight_;       // of values
+  std::vector<bool> coordinates_;           // of values: stored as they are
   std::vector<bool> host_reads_;          // of values: the host sees main memory only
   std::vector<std::string> host_;         // of steps: why the host does it, "" if it does not
   std::set<Value> made_;                  // results of steps

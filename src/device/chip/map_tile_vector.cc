@@ -51,7 +51,9 @@ double identity(Op fold) {
   }
 }
 
-DType computed(DType t) { return is_float(t) ? DType::f32 : t; }
+// In between, floats are f32; but what has 8 bits or fewer is rounded to.
+bool is_narrow(DType t) { return is_float(t) && info(t).bits <= 8; }
+DType computed(DType t) { return is_float(t) && !is_narrow(t) ? DType::f32 : t; }
 
 }  // namespace
 
@@ -158,7 +160,7 @@ void TileMapper::evaluate(const std::vector<Item>& items, const std::vector<Plac
     if (last[static_cast<size_t>(i)] < 0) continue;
     Made& m = made[static_cast<size_t>(i)];
     const Item::Ref& r = it.in[0];
-    const bool same = it.fn == Op::load || (it.fn == Op::convert && is_float(it.dtype) && r.kind == Item::Ref::value && is_float(items[static_cast<size_t>(r.index)].dtype));
+    const bool same = it.fn == Op::load || (it.fn == Op::convert && is_float(it.dtype) && !is_narrow(it.dtype) && r.kind == Item::Ref::value && is_float(items[static_cast<size_t>(r.index)].dtype));
     if (same && i + 1 < n && r.kind == Item::Ref::value) m.alias = r.index;
     for (const Item::Ref& in : it.in)
       if (in.kind == Item::Ref::value) ++uses[static_cast<size_t>(in.index)];

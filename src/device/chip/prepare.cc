@@ -1,5 +1,6 @@
 // device/chip/prepare.cc — the passes before mapping, and whether a chip runs a node: both from what steps can be made of.
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <set>
@@ -128,6 +129,20 @@ std::string node_refusal(const Chip& chip, const Graph& g, const Node& n, NodeKi
   return "";
 }
 
+// An instruction's immediate is an f32: integers that it cannot hold exactly.
+bool has_long_integers(const Step& s) {
+  const auto exact = [](double x) { return static_cast<double>(static_cast<float>(x)) == x; };
+  for (const auto* list : {&s.spec.body, &s.spec.epilogue})
+    for (const loops::Instruction& i : *list) {
+      if (i.op != loops::Op::constant || is_float(i.dtype)) continue;
+      const auto x = static_cast<double>(i.integer);
+      if (!exact(x) || std::abs(x) >= 9.3e18 || (x < 9.2e18 && static_cast<int64_t>(x) != i.integer)) return true;
+    }
+  for (const Epilogue& e : s.epilogue)
+    if (!is_float(e.dtype) && (e.a == Epilogue::kNumber || e.b == Epilogue::kNumber || e.c == Epilogue::kNumber) && !exact(e.number)) return true;
+  return false;
+}
+
 // Whether no input of the model reaches v: known when sizes are bound.
 bool from_constants(const Graph& g, Value v) {
   constexpr size_t kMostVisited = 256;
@@ -206,11 +221,12 @@ std::string refusal(const Chip& chip, const Graph& graph, const Step& step) {
   for (const int32_t i : step.nodes) {
     const Node& n = graph.nodes[static_cast<size_t>(i)];
     // A fold over nothing: engines have no element to begin with.
-    if (step.kind != Step::move && step.kind != Step::gather && !empty(step.result) && std::any_of(n.inputs.begin(), n.inputs.end(), empty))
+    if (step.kind != Step::move && step.kind != Step::gather && step.kind != Step::scatter && !empty(step.result) && std::any_of(n.inputs.begin(), n.inputs.end(), empty))
       return std::string(n.op->name) + ": an operand without elements; runs on the host";
     const std::string why = node_refusal(chip, graph, n, classify(graph, n).kind);
     if (!why.empty()) return std::string(n.op->name) + ": " + why + "; runs on the host";
   }
+  if (has_long_integers(step)) return "an integer constant of more than 24 bits; runs on the host";
   return "";
 }
 

@@ -79,6 +79,7 @@ std::string operation_text(const Program& p, const Instruction& i) {
     case Opcode::copy:
     case Opcode::transpose: return fmt::format("{} = {}", out, in(0));
     case Opcode::gather: return fmt::format("{} = {}[{}]", out, in(0), in(1));
+    case Opcode::scatter: return fmt::format("{}[{}] {}= {}", out, in(1), i.fn == loops::Op::load ? "" : fn_name(i.fn), in(0));
     case Opcode::map: {
       std::string args = in(0);
       const bool third = static_cast<bool>(i.in[2]), second = static_cast<bool>(i.in[1]) || third;
@@ -206,6 +207,7 @@ const char* name(Opcode op) {
   switch (op) {
     case Opcode::copy: return "copy";
     case Opcode::gather: return "gather";
+    case Opcode::scatter: return "scatter";
     case Opcode::matmul: return "matmul";
     case Opcode::transpose: return "transpose";
     case Opcode::map: return "map";

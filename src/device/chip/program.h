@@ -16,6 +16,8 @@ namespace bascule::device::chip {
 enum class Opcode : uint8_t {
   copy,        // out = in0, cast to out's type. On a DMA queue: any memories; on an engine: scratchpad and accumulator
   gather,      // out[i, ...] = in0[clamp(in1[i]), ...]: rows of in0 (its sizes[0] rows, step strides[0]) by index
+  scatter,     // out[in1[i], ...] = in0[i, ...], or (fn other than load) out[...] = fn(out[...], in0[i, ...]), for each i in order; indices outside of
+               // out's sizes[0] rows are left out, rows that no index names stay as they are
   matmul,      // out[m, n...] (+)= sum_k in0[k, m] * in1[k, n...]; accumulates when `accumulate`. With `batch` and `folded`:
                // out[b..., m..., n...] (+)= sum over k... of in0[b..., k..., m...] * in1[b..., k..., n...]
   transpose,   // out[i, j] = in0[j, i]
@@ -107,6 +109,11 @@ struct Instruction {
   double cache_bytes = 0;  // of the busiest core
   double main_bytes = 0;   // of all cores together: what engines that work on main memory through a cache read and write there (DMA: from its accesses)
 };
+
+// The table that a gather or scatter reaches into by index: its size says nothing of the work. nullptr: another instruction.
+inline const Access* table_of(const Instruction& i) { return i.op == Opcode::gather ? &i.in[0] : i.op == Opcode::scatter ? &i.out : nullptr; }
+// The rows that move to or from the table.
+inline const Access& rows_of(const Instruction& i) { return i.op == Opcode::gather ? i.out : i.in[0]; }
 
 // An engine or DMA queue of a core.
 struct Queue {

@@ -63,6 +63,9 @@ struct Step {
     window,       // fold by `fold` over windows; axes = those of the result, `windows` for each; views: x over its own axes (as many)
     gather,  // out[P..., R...] = table[index[P...], R...]; axes = P... R..., R from `row_axis` on; views: table over row, R...; index over P...; rows
              // of `table_rows`
+    scatter,  // result = table, then result[index[u], R...] = fold(result[...], updates[u, R...]) for u in order, indices out of range left out; axes =
+              // those of the table: row, R...; views: table over row, R...; index over u; updates over u, R...; `fold` load: assigned
+    scan,    // out[P..., i] = fold of x[P..., 0..i]; axes = P..., i; views: x
     move,    // `pieces` copied into the result, `fill` where no piece lies
     host,    // the chip cannot: reference on the host, because of `reason`
     collective,  // all_reduce by `fold`, or (fold load) all_gather along axis `row_axis`, over `participants` ranks; views: the dense operand. axes = those
@@ -97,8 +100,9 @@ struct Step {
   bool causal = false;                                 // key t counts for query s when t <= s + causal_offset
   int64_t causal_offset = 0, keys = 0, head_size = 0;  // T, D
   int64_t kv_heads = 0;                                // k and v are [B, kv_heads, ...]: query head h reads head h / (H / kv_heads)
-  loops::Op fold = loops::Op::add;                     // window: add, maximum or minimum, from `initial`
+  loops::Op fold = loops::Op::add;                     // window: add, maximum or minimum, from `initial`; scan: or multiply; scatter: or load
   double initial = 0;
+  int64_t updates = 0;     // scatter: rows of the updates
   int64_t table_rows = 0;  // gather
   bool drop = false;       // gather: 0 where the index is out of range; else it is clamped
   int64_t participants = 1;  // collective
@@ -117,6 +121,9 @@ struct Step {
 std::vector<Step> make_steps(const Graph& graph);
 // A constant, or one whose file is absent.
 bool is_weight(const Graph& graph, Value v);
+// By value: coordinates, which are stored as they are: floats from which integers are computed through nothing but elementwise work (positions jump where such
+// numbers are rounded), and what elementwise work makes of those alone.
+std::vector<bool> find_coordinates(const Graph& graph);
 // Why the chip cannot run the step (element types, most often), "" if it can. Steps of kind host: their reason.
 std::string refusal(const Chip& chip, const Graph& graph, const Step& step);
 

@@ -123,6 +123,8 @@ void StepMaker::anchor(int32_t i) {
     case NodeKind::window: return window(i);
     case NodeKind::gather: return gather(i);
     case NodeKind::collective: return collective(i);
+    case NodeKind::scatter: return scatter(i);
+    case NodeKind::scan: return scan(i);
     default: return move(i);
   }
 }
@@ -379,6 +381,31 @@ void StepMaker::collective(int32_t i) {
   s.participants = joined.count;
   s.fold = joined.fold;
   if (s.fold == loops::Op::load) s.row_axis = static_cast<size_t>(n.attrs.integer("all_gather_dim"));
+  add(std::move(s));
+}
+
+void StepMaker::scatter(int32_t i) {
+  const Node& n = node(i);
+  Step s = begin(Step::scatter, i);
+  s.axes = dims(s.result);
+  s.out = dense_layout(s.axes);
+  s.row_axis = 1;
+  s.fold = *scatter_fold(g_, n);
+  s.updates = dims(n.inputs[1])[0];
+  for (const Value v : n.inputs) s.views.push_back(placed(v));
+  add(std::move(s));
+}
+
+void StepMaker::scan(int32_t i) {
+  const Node& n = node(i);
+  Step s = begin(Step::scan, i);
+  s.axes = dims(s.result);
+  s.row_axis = s.axes.size() - 1;
+  const std::string& body = n.attrs.text("body");
+  s.fold = body == "add" ? loops::Op::add : body == "multiply" ? loops::Op::multiply : body == "maximum" ? loops::Op::maximum : loops::Op::minimum;
+  s.views = {placed(n.inputs[0])};
+  s.out = dense_layout(s.axes);
+  merge_rows(s, {&s.views[0]});
   add(std::move(s));
 }
 

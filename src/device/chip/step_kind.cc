@@ -1,8 +1,10 @@
 // device/chip/step_kind.cc — what each operator can be on a modelled chip, or in words why it runs on the host.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "device/chip/expand.h"
+#include "device/chip/expand_rules.h"
 #include "device/chip/step_maker.h"
 #include "graph/builder.h"
 #include "passes/fuse.h"
@@ -15,12 +17,9 @@ Classified no(std::string why) { return {NodeKind::host, std::move(why)}; }
 // Reasons of operators that no engine of any modelled chip does.
 const std::map<std::string_view, std::string_view>& host_reasons() {
   static const std::map<std::string_view, std::string_view> m = {
-      {"sort", "the chip has no sorting engine"},
-      {"topk", "the chip has no sorting engine"},
       {"unique", "the size of the result depends on the data"},
       {"nonzero", "the size of the result depends on the data"},
       {"non_max_suppression", "the size of the result depends on the data"},
-      {"scatter", "writes at positions that the data decide"},
       {"select_and_scatter", "writes at positions that the data decide"},
       {"fft", "the chip has no Fourier transform"},
       {"rng", "the chip's random numbers would not be the model's"},
@@ -29,8 +28,6 @@ const std::map<std::string_view, std::string_view>& host_reasons() {
       {"random_uniform", "the chip's random numbers would not be the model's"},
       {"cholesky", "a factorisation goes element after element"},
       {"triangular_solve", "a solution goes element after element"},
-      {"cumulative", "a running sum goes element after element"},
-      {"bitcast_convert", "the chip's engines do not see an element's bits"},
   };
   return m;
 }
@@ -53,6 +50,37 @@ Classified window_kind(const Graph& g, const Node& n) {
 bool in(const Ints& list, int64_t x) { return std::find(list.begin(), list.end(), x) != list.end(); }
 
 }  // namespace
+
+std::vector<bool> find_coordinates(const Graph& g) {
+  std::vector<bool> found(g.values.size());
+  const auto at = [&](Value v) { return static_cast<size_t>(v.id); };
+  const auto floats = [&](Value v) { return v && g.type(v).is_tensor() && is_float(g.type(v).dtype); };
+  const auto each_alone = [](const Node& n) {
+    static const std::set<std::string_view> moves = {"reshape", "broadcast_in_dim", "transpose", "slice", "concatenate", "reverse", "pad"};
+    return n.outputs.size() == 1 && (passes::is_elementwise(n) || moves.contains(n.op->name));
+  };
+  bool any = false;
+  for (size_t i = g.nodes.size(); i-- > 0;) {
+    const Node& n = g.nodes[i];
+    if (!each_alone(n) || !g.type(n.outputs[0]).is_tensor()) continue;
+    const DType t = g.type(n.outputs[0]).dtype;
+    if (!found[at(n.outputs[0])] && !(n.op->name == "convert" && is_int(t) && info(t).bits >= 32)) continue;
+    for (const Value v : n.inputs)
+      if (floats(v)) found[at(v)] = any = true;
+  }
+  if (!any) return found;
+  for (const Node& n : g.nodes) {
+    if (!each_alone(n) || !floats(n.outputs[0])) continue;
+    bool some = false, all = true;
+    for (const Value v : n.inputs) {
+      if (!floats(v) || is_weight(g, v)) continue;
+      some = some || found[at(v)];
+      all = all && found[at(v)];
+    }
+    if (some && all) found[at(n.outputs[0])] = true;
+  }
+  return found;
+}
 
 bool is_weight(const Graph& g, Value v) {
   const Node* n = g.producer(v);
@@ -84,6 +112,27 @@ std::optional<JoinedRanks> joined_ranks(const Node& n) {
   const std::string_view body = reduction_body(*n.regions[0]);
   if (body != "add" && body != "maximum" && body != "minimum") return std::nullopt;
   return JoinedRanks{groups.dim(1), body == "add" ? loops::Op::add : body == "maximum" ? loops::Op::maximum : loops::Op::minimum};
+}
+
+std::optional<loops::Op> scatter_fold(const Graph& g, const Node& n) {
+  if (n.inputs.size() != 3 || g.type(n.inputs[0]).dtype != g.type(n.outputs[0]).dtype) return std::nullopt;
+  const Graph& region = *n.regions[0];
+  if (region.outputs[0] == region.inputs[1]) return loops::Op::load;
+  const std::string_view body = reduction_body(region);
+  const DType t = g.type(n.inputs[0]).dtype;
+  if (is_bool(t)) return body == "maximum" || body == "or" || body == "add" ? std::optional(loops::Op::maximum) : std::nullopt;
+  if (body == "add") return loops::Op::add;
+  return body == "maximum" ? std::optional(loops::Op::maximum) : body == "minimum" ? std::optional(loops::Op::minimum) : std::nullopt;
+}
+
+bool row_scatter(const Graph& g, const Node& n) {
+  if (n.inputs.size() != 3 || !scatter_fold(g, n)) return false;
+  for (const Value v : n.inputs)
+    if (!g.type(v).is_tensor() || !g.type(v).ranked) return false;
+  const auto none = [&](std::string_view name) { return !n.attrs.has(name) || n.attrs.ints(name).empty(); };
+  return g.type(n.inputs[0]).rank() == 2 && g.type(n.inputs[1]).rank() == 1 && g.type(n.inputs[2]).rank() == 2 && g.type(n.inputs[0]).dims[1] == g.type(n.inputs[2]).dims[1] &&
+         n.attrs.ints("update_window_dims") == Ints{1} && n.attrs.ints("inserted_window_dims") == Ints{0} && n.attrs.ints("scatter_dims_to_operand_dims") == Ints{0} &&
+         n.attrs.integer("index_vector_dim") == 1 && none("input_batching_dims") && n.attrs.text("out_of_bounds") == "drop";
 }
 
 Classified classify(const Graph& g, const Node& n) {
@@ -121,6 +170,8 @@ Classified classify(const Graph& g, const Node& n) {
   if (name == "gather" && even_gather(g, n)) return {NodeKind::view, ""};
   if (name == "gather")
     return row_gather(g, n) ? Classified{NodeKind::gather, ""} : no("gather by more than one index for each slice, or of parts of rows");
+  if (name == "scatter" && row_scatter(g, n)) return {NodeKind::scatter, ""};
+  if (name == "cumulative" && cannot_expand(g, n) == kAsItIs) return {NodeKind::scan, ""};
   if (name == "concatenate" || name == "reverse") return {NodeKind::move, ""};
   if (name == "all_reduce" || name == "all_gather") {
     const auto joined = joined_ranks(n);
@@ -128,9 +179,7 @@ Classified classify(const Graph& g, const Node& n) {
     return joined ? Classified{NodeKind::collective, ""} : no("a collective of several operands, of groups, or by other than sum, maximum or minimum");
   }
   if (name == "pad") return g.constant(n.inputs[1]) ? Classified{NodeKind::move, ""} : no("padding with a number that is computed");
-  if (const std::string why = cannot_expand(g, n);
-      name == "dynamic_update_slice" || name == "arg_max" || name == "arg_min" || name == "lstm" || name == "gru" || name == "rnn")
-    return no(why.empty() ? "sizes that are not bound" : why);
+  if (const std::string why = cannot_expand(g, n); why != kAsItIs) return no(why.empty() ? "sizes that are not bound" : why);
   if (const auto at = host_reasons().find(name); at != host_reasons().end()) return no(std::string(at->second));
   return no("no engine of the chip does it");
 }

@@ -44,7 +44,7 @@ std::optional<std::vector<EvenIndex>> even_gather(const Graph& g, const Node& n)
 
 // ---- nodes (step_kind.cc)
 // What a node becomes. view: renames elements only; weight: nothing to run.
-enum class NodeKind : uint8_t { weight, view, elementwise, fold, contraction, convolution, rows, attention, window, gather, move, host, collective };
+enum class NodeKind : uint8_t { weight, view, elementwise, fold, contraction, convolution, rows, attention, window, gather, scatter, scan, move, host, collective };
 struct Classified {
   NodeKind kind = NodeKind::host;
   std::string why;  // host: the reason
@@ -64,6 +64,11 @@ struct RowGather {
   bool vector_axis = false;  // the index tensor has an axis of extent 1 for the index itself
 };
 std::optional<RowGather> row_gather(const Graph& g, const Node& n);
+
+// A scatter of whole rows of a matrix at a rank-1 index of them, those out of range left out: what expand makes of all scatters.
+bool row_scatter(const Graph& g, const Node& n);
+// How a scatter combines: load for assignment, add, maximum, minimum; nullopt: otherwise.
+std::optional<loops::Op> scatter_fold(const Graph& g, const Node& n);
 
 // The epilogue of a region becomes instructions of its loops, after its result; the result's operand stays the last.
 void append_epilogue(const Graph& g, Step& s);
@@ -90,6 +95,8 @@ class StepMaker {
   void attention(int32_t i);
   void window(int32_t i);
   void gather(int32_t i);
+  void scatter(int32_t i);
+  void scan(int32_t i);
   void move(int32_t i);
   void collective(int32_t i);
   void host(int32_t i, std::string reason);

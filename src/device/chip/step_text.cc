@@ -84,6 +84,8 @@ const char* name(Step::Kind kind) {
     case Step::attention: return "attention";
     case Step::window: return "window";
     case Step::gather: return "gather";
+    case Step::scatter: return "scatter";
+    case Step::scan: return "scan";
     case Step::move: return "move";
     case Step::host: return "host";
     case Step::collective: return "collective";

@@ -54,6 +54,7 @@ class Execution {
     switch (i.op) {
       case Opcode::copy: copy(i.out, i.in[0]); return;
       case Opcode::gather: gather(i); return;
+      case Opcode::scatter: scatter(i); return;
       case Opcode::matmul: matmul(i); return;
       case Opcode::transpose: transpose(i); return;
       case Opcode::map: map(i); return;
@@ -120,6 +121,34 @@ class Execution {
       to.offset = i.out.offset + static_cast<int64_t>(k) * i.out.strides[0];
       copy(to, from);
     }
+  }
+
+  void scatter(const Instruction& i) {
+    const std::vector<int64_t> index = load_ints(i.in[1]);
+    Access from = i.in[0], to = i.out;
+    const int64_t rows = to.rows();
+    to.sizes[0] = from.sizes[0] = 1;
+    for (size_t k = 0; k < index.size(); ++k) {
+      if (index[k] < 0 || index[k] >= rows) continue;
+      from.offset = i.in[0].offset + static_cast<int64_t>(k) * i.in[0].strides[0];
+      to.offset = i.out.offset + index[k] * i.out.strides[0];
+      if (i.fn == Op::load) copy(to, from);
+      else add_row(i.fn, to, from);
+    }
+  }
+  void add_row(Op fn, const Access& to, const Access& from) {
+    const int64_t n = to.elements();
+    if (integers(to)) {
+      std::vector<int64_t> sum = load_ints(to);
+      const std::vector<int64_t> more = load_ints(from);
+      for (size_t k = 0; k < sum.size(); ++k) sum[k] = loops::apply(fn, type(to), type(to), {0, sum[k]}, {0, more[k]}, {}).integer;
+      memories_.store_ints(memories_.span(to), at_, 0, sum.data());
+      return;
+    }
+    float* sum = load(to, out_);
+    const float* more = load(from, a_);
+    for (int64_t k = 0; k < n; ++k) sum[k] = fold(fn, sum[k], more[k]);
+    store(to, sum);
   }
 
   // Product of sizes from dimension `first` to before `end`.

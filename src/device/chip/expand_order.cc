@@ -1,0 +1,244 @@
+// device/chip/expand_order.cc — sorts and largest elements by counting who comes before whom (all pairs, a fold) or by repeated maxima; positions of the
+// largest as folds; running folds from the end or without the element itself by those from the start.
+#include <algorithm>
+#include <limits>
+
+#include "device/chip/expand_rules.h"
+#include "device/chip/step_maker.h"
+
+namespace bascule::device::chip {
+namespace {
+
+constexpr int64_t kMostPairs = int64_t{1} << 26;   // elements compared by counting
+constexpr int64_t kFewPairs = int64_t{1} << 16;    // so few that counting beats repeated maxima
+constexpr int64_t kMostRounds = 128;               // of repeated maxima
+
+Ints all_but(int64_t rank, int64_t axis, int64_t instead) {
+  Ints out;
+  for (int64_t a = 0; a < rank; ++a) out.push_back(a == axis ? instead : a);
+  return out;
+}
+
+Ints same_axes(int64_t rank) { return all_but(rank, -1, 0); }
+
+// Less than every number of the type, for folds by maximum; or, for sums of one element, 0.
+double least(DType t) { return float_info(t).has_inf ? -std::numeric_limits<double>::infinity() : -float_info(t).largest; }
+
+// Along `axis`: out[r] = x[i] where rank[i] == r, for r in [0, k).
+Value placed_by_rank(Builder& b, Value x, Value rank, int64_t axis, int64_t k) {
+  const int64_t r = b.rank(x), n = b.dim(x, axis).value();
+  Dims dims = b.dims(x);
+  dims[static_cast<size_t>(axis)] = k;
+  dims.push_back(n);
+  const Ints from = all_but(r, axis, r);
+  const Value here = b.compare(b.broadcast_in_dim(rank, dims, from), b.iota(b.dtype(rank), dims, axis), "EQ");
+  const Value all = b.broadcast_in_dim(x, dims, from);
+  const DType t = b.dtype(x);
+  if (is_bool(t)) return b.reduce("or", b.logical_and(here, all), {r}, false);
+  return is_float(t) ? b.reduce("maximum", b.select(here, all, least(t)), {r}, false) : b.sum(b.select(here, all, 0), {r}, false);
+}
+
+// rank[i] = elements that come before element i along the axis; before(j, i) of tensors over [dims..., n], j along the last axis.
+template <class Before>
+Value ranks(Builder& b, const Dims& x, int64_t axis, Before before) {
+  const auto r = static_cast<int64_t>(x.size());
+  const int64_t n = x[static_cast<size_t>(axis)].value();
+  Dims dims = x;
+  dims.push_back(n);
+  const Value earlier = b.compare(b.iota(DType::i32, dims, r), b.iota(DType::i32, dims, axis), "LT");
+  const auto spread = [&](Value v, bool j) { return b.broadcast_in_dim(v, dims, j ? all_but(r, axis, r) : same_axes(r)); };
+  return b.sum(b.convert(before(spread, earlier, dims), DType::i32), {r}, false);
+}
+
+bool within_pairs(const Graph& g, Value x, int64_t axis, int64_t most) {
+  const auto dims = constants(g.type(x).dims);
+  if (!dims) return true;
+  const int64_t total = element_count(*dims), n = (*dims)[static_cast<size_t>(axis)];
+  return n <= (int64_t{1} << 20) && total <= (int64_t{1} << 40) && total * n <= most;
+}
+
+// ---- sort
+
+int64_t sort_axis(const Graph& g, const Node& n) {
+  const int64_t axis = n.attrs.integer("dimension"), rank = static_cast<int64_t>(g.type(n.inputs[0]).rank());
+  return axis < 0 ? axis + rank : axis;
+}
+
+std::string refuse_sort(const Graph& g, const Node& n) {
+  for (const Value v : n.inputs)
+    if (!g.type(v).is_tensor() || !g.type(v).ranked) return "a value whose rank is only known at run time";
+  if (g.type(n.inputs[0]).rank() == 0) return "";
+  if (!can_inline(*n.regions[0], 2 * n.inputs.size())) return "an order that is no expression of the elements";
+  return within_pairs(g, n.inputs[0], sort_axis(g, n), kMostPairs) ? "" : "the chip has no sorting engine, and rows this long are not sorted by counting";
+}
+
+Values apply_sort(passes::Rewriter& r, const Node& n) {
+  Builder& b = r.builder();
+  Values x;
+  for (const Value v : n.inputs) x.push_back(r(v));
+  const int64_t axis = b.rank(x[0]) == 0 ? 0 : sort_axis(r.old(), n);
+  if (b.rank(x[0]) == 0 || b.dim(x[0], axis).value() <= 1 || b.type(x[0]).elements_count().is(0)) return x;
+  const Value rank = ranks(b, b.dims(x[0]), axis, [&](const auto& spread, Value earlier, const Dims& dims) {
+    Values forward, backward;
+    for (const Value v : x) {
+      const Value i = spread(v, false), j = spread(v, true);
+      forward.insert(forward.end(), {j, i});
+      backward.insert(backward.end(), {i, j});
+    }
+    const Value less = inline_region(b, *n.regions[0], forward, dims)[0], more = inline_region(b, *n.regions[0], backward, dims)[0];
+    return b.logical_or(less, b.logical_and(earlier, b.logical_not(more)));
+  });
+  Values out;
+  for (const Value v : x) out.push_back(placed_by_rank(b, v, rank, axis, b.dim(v, axis).value()));
+  return out;
+}
+
+// ---- the k largest or smallest
+
+struct Top {
+  int64_t axis = 0, k = 0;
+  bool largest = true;
+};
+std::optional<Top> top_of(const Graph& g, const Node& n) {
+  if (n.op->name == "top_k") return Top{static_cast<int64_t>(g.type(n.inputs[0]).rank()) - 1, n.attrs.integer("k"), true};
+  const auto k = n.attrs.dims("k")[0].constant();
+  if (!k) return std::nullopt;
+  return Top{n.attrs.integer("axis"), *k, n.attrs.flag("largest")};
+}
+
+std::string refuse_top(const Graph& g, const Node& n) {
+  const Type& x = g.type(n.inputs[0]);
+  if (!x.ranked) return "a value whose rank is only known at run time";
+  if (x.dtype == DType::u64) return "an order of u64";
+  const auto top = top_of(g, n);
+  if (!top) return "";
+  if (within_pairs(g, n.inputs[0], top->axis, kMostPairs)) return "";
+  if (top->k > kMostRounds) return std::to_string(top->k) + " largest of rows this long";
+  return top->largest && !is_bool(x.dtype) ? "" : "the smallest of rows this long";
+}
+
+// Positions are exact, NaN is the largest, the first of equals comes first.
+Values top_by_counting(Builder& b, Value x, const Top& top, DType index) {
+  const bool floats = is_float(b.dtype(x));
+  const Value key = is_bool(b.dtype(x)) ? b.convert(x, DType::i32) : x;
+  const Value rank = ranks(b, b.dims(x), top.axis, [&](const auto& spread, Value earlier, const Dims&) {
+    const Value i = spread(key, false), j = spread(key, true);
+    const auto larger = [&](Value u, Value v) {  // u comes before v
+      const Value more = b.compare(u, v, "GT");
+      return floats ? b.logical_or(more, b.logical_and(b.compare(u, u, "NE"), b.compare(v, v, "EQ"))) : more;
+    };
+    const Value before = top.largest ? larger(j, i) : larger(i, j), after = top.largest ? larger(i, j) : larger(j, i);
+    return b.logical_or(before, b.logical_and(earlier, b.logical_not(after)));
+  });
+  const Value position = placed_by_rank(b, b.iota(DType::i32, b.dims(x), top.axis), rank, top.axis, top.k);
+  return {placed_by_rank(b, x, rank, top.axis, top.k), b.convert(position, index)};
+}
+
+Values top_by_rounds(Builder& b, Value x, const Top& top, DType index) {
+  const DType t = b.dtype(x);
+  const Dims& dims = b.dims(x);
+  const int64_t n = b.dim(x, top.axis).value();
+  const double lowest = is_float(t) ? least(t) : static_cast<double>(int_min(t));
+  const Value positions = b.iota(DType::i32, dims, top.axis);
+  Value alive, left = x;
+  Values values, indices;
+  for (int64_t k = 0; k < top.k; ++k) {
+    const Value best = b.reduce("maximum", left, {top.axis}, true);
+    const Value all = b.broadcast_to(best, dims);
+    Value here = b.compare(x, all, "EQ");
+    if (is_float(t)) here = b.logical_or(here, b.logical_and(b.compare(x, x, "NE"), b.compare(all, all, "NE")));
+    if (alive) here = b.logical_and(here, alive);
+    const Value at = b.reduce("minimum", b.select(here, positions, static_cast<double>(n)), {top.axis}, true);
+    values.push_back(best);
+    indices.push_back(at);
+    if (k + 1 == top.k) break;
+    const Value other = b.compare(positions, b.broadcast_to(at, dims), "NE");
+    alive = alive ? b.logical_and(alive, other) : other;
+    left = b.select(alive, x, lowest);
+  }
+  return {b.concatenate(values, top.axis), b.convert(b.concatenate(indices, top.axis), index)};
+}
+
+Values apply_top(passes::Rewriter& r, const Node& n) {
+  Builder& b = r.builder();
+  const Value x = r(n.inputs[0]);
+  const Top top = *top_of(r.old(), n);
+  const Type &values = r.old().type(n.outputs[0]), &indices = r.old().type(n.outputs[1]);
+  if (values.elements_count().is(0)) return {b.full(values.dims, values.dtype, 0), b.full(indices.dims, indices.dtype, 0)};
+  const bool few = within_pairs(r.old(), n.inputs[0], top.axis, kFewPairs) || top.k > kMostRounds || !top.largest || is_bool(values.dtype);
+  return few ? top_by_counting(b, x, top, indices.dtype) : top_by_rounds(b, x, top, indices.dtype);
+}
+
+// ---- arg_max, arg_min
+
+std::string refuse_arg(const Graph& g, const Node& n) {
+  const DType t = g.type(n.inputs[0]).dtype;
+  return t == DType::u64 ? "positions among u64" : "";
+}
+
+// The first (or last) position where x equals its largest element; the first NaN, if there is one.
+Values apply_arg(passes::Rewriter& r, const Node& n) {
+  Builder& b = r.builder();
+  Value x = r(n.inputs[0]);
+  const bool last = n.attrs.has("select_last") && n.attrs.flag("select_last"), largest = n.op->name == "arg_max";
+  const int64_t axis = n.attrs.integer("axis"), count = b.dim(x, axis).value();
+  if (is_bool(b.dtype(x))) x = b.convert(x, DType::i32);
+  const bool floats = is_float(b.dtype(x));
+  const auto spread = [&](Value v) { return b.broadcast_to(v, b.dims(x)); };
+  const Value best = spread(b.reduce(largest ? "maximum" : "minimum", x, {axis}, true));
+  const Value positions = b.iota(DType::i32, b.dims(x), axis);
+  const Value equal = b.compare(x, best, "EQ");
+  Value at;
+  if (last && floats) {
+    const Value some = b.reduce("maximum", b.select(equal, positions, -1), {axis}, true);
+    const Value broken = b.reduce("minimum", b.select(b.compare(x, x, "NE"), positions, static_cast<double>(count)), {axis}, true);
+    at = b.select(b.compare(broken, static_cast<double>(count), "LT"), broken, some);
+  } else {
+    const Value here = floats ? b.logical_or(equal, b.compare(x, x, "NE")) : equal;
+    at = b.reduce(last ? "maximum" : "minimum", b.select(here, positions, last ? -1.0 : static_cast<double>(count)), {axis}, true);
+  }
+  return {b.convert(at, r.old().type(n.outputs[0]).dtype)};
+}
+
+// ---- running folds: forward and including the element itself is what engines do
+
+std::string refuse_cumulative(const Graph& g, const Node& n) {
+  if (!g.type(n.inputs[0]).ranked) return "a value whose rank is only known at run time";
+  const auto extent = extent_of(g, n.inputs[0], n.attrs.integer("axis"));
+  const bool plain = extent != 1 && !n.attrs.flag("exclusive") && !n.attrs.flag("reverse") && n.attrs.integer("axis") + 1 == static_cast<int64_t>(g.type(n.inputs[0]).rank());
+  return plain && !is_bool(g.type(n.inputs[0]).dtype) ? std::string(kAsItIs) : is_bool(g.type(n.inputs[0]).dtype) ? "a running fold of i1" : "";
+}
+
+Values apply_cumulative(passes::Rewriter& r, const Node& n) {
+  Builder& b = r.builder();
+  const int64_t axis = n.attrs.integer("axis"), rank = b.rank(r(n.inputs[0]));
+  const std::string& body = n.attrs.text("body");
+  Ints to_last;
+  for (int64_t a = 0; a < rank; ++a)
+    if (a != axis) to_last.push_back(a);
+  to_last.push_back(axis);
+  Value x = b.transpose(r(n.inputs[0]), to_last);
+  const bool reverse = n.attrs.flag("reverse");
+  if (reverse) x = b.reverse(x, {rank - 1});
+  Value y = b.dim(x, rank - 1).is(1) ? x : b.op("cumulative", {x}, {{"axis", rank - 1}, {"body", body}});
+  if (n.attrs.flag("exclusive") && !b.type(x).elements_count().is(0)) {
+    const DType t = b.dtype(x);
+    const bool top = body == "maximum";
+    const double edge = is_float(t) ? (top ? least(t) : -least(t)) : static_cast<double>(top ? int_min(t) : int_max(t));
+    Dims low(static_cast<size_t>(rank), 0), high(static_cast<size_t>(rank), 0);
+    low.back() = 1;
+    high.back() = -1;
+    y = b.pad(y, body == "add" ? 0.0 : body == "multiply" ? 1.0 : edge, low, high);
+  }
+  if (reverse) y = b.reverse(y, {rank - 1});
+  return {b.transpose(y, inverse(to_last))};
+}
+
+}  // namespace
+
+std::vector<ExpansionRule> order_rules() {
+  return {{"sort", refuse_sort, apply_sort},       {"topk", refuse_top, apply_top},         {"top_k", refuse_top, apply_top},
+          {"arg_max", refuse_arg, apply_arg},      {"arg_min", refuse_arg, apply_arg},      {"cumulative", refuse_cumulative, apply_cumulative}};
+}
+
+}  // namespace bascule::device::chip
