@@ -17,6 +17,7 @@ struct TileMapper::Attention {
   DType type;
   Place q, k, v, bias, allowed, result;
   std::vector<Place> operands;
+  double block = 128;  // direct: queries of one block of threads
   double uneven = 1;  // direct: blocks of queries of the busiest core over those of the mean one; all boxes are one kernel
 
   Box over(const Box& rows, int64_t last) const {
@@ -31,7 +32,7 @@ struct TileMapper::Attention {
 
 namespace {
 
-constexpr double kBlock = 128;  // queries of one block of threads
+constexpr double kBlocks[] = {128, 64};  // queries of one block of threads
 
 }  // namespace
 
@@ -55,9 +56,9 @@ void TileMapper::attention_product(const Attention& a, const Box& rows, const Pl
   p.n.push_back({n, 0, y.strides[scores ? 3 : 4], out.strides[4]});
   p.k.push_back({k, x.strides[4], y.strides[scores ? 4 : 3], 0});
   const double heads = static_cast<double>(rows.size[0] * rows.size[1] * rows.size[2]), queries = static_cast<double>(rows.size[3]);
-  const double blocks = heads * queries / kBlock / cores_ * a.uneven;
+  const double blocks = heads * queries / a.block / cores_ * a.uneven;
   const size_t begin = e_.program().code.size();
-  product(p, staged_ ? padded_flops(heads, queries, static_cast<double>(n), static_cast<double>(k)) : blocks * 2 * kBlock * static_cast<double>(n) * static_cast<double>(k));
+  product(p, staged_ ? padded_flops(heads, queries, static_cast<double>(n), static_cast<double>(k)) : blocks * 2 * a.block * static_cast<double>(n) * static_cast<double>(k));
   auto& code = e_.program().code;
   if (!staged_)
     for (size_t c = begin; c < code.size(); ++c) code[c].cache_bytes = blocks * static_cast<double>(a.T * (scores ? a.D : a.E)) * 2 / static_cast<double>(code.size() - begin);
@@ -195,8 +196,14 @@ void TileMapper::map_attention(const Step& s) {
     e_.release(probabilities.buffer);
     return;
   }
-  const double all_heads = static_cast<double>(s.axes[0] * H), waves = std::ceil(all_heads * std::ceil(static_cast<double>(a.S) / kBlock) / cores_);
-  if (chip_.level != Level::roofline) a.uneven = waves / std::max(all_heads * static_cast<double>(a.S) / kBlock / cores_, 1e-9);
+  // The block that leaves the busiest core the fewest queries.
+  const double all_heads = static_cast<double>(s.axes[0] * H), queries = static_cast<double>(a.S);
+  const auto waves_of = [&](double block) { return std::ceil(all_heads * std::ceil(queries / block) / cores_); };
+  if (chip_.level != Level::roofline) {
+    for (const double block : kBlocks)
+      if (waves_of(block) * block < waves_of(a.block) * a.block) a.block = block;
+    a.uneven = waves_of(a.block) / std::max(all_heads * queries / a.block / cores_, 1e-9);
+  }
   for (const Box& box : parts) {
     const Box score_box = a.over(box, a.T);
     const Place q = fetch(a.q, a.over(box, a.D), a.type), k = fetch(a.k, a.keys(box, a.D), a.type), v = fetch(a.v, a.keys(box, a.E), a.type);
@@ -211,7 +218,10 @@ void TileMapper::map_attention(const Step& s) {
     drop_fetched();
   }
   e_.step().choice = choice;
-  end_kernel(main_bytes, static_cast<int64_t>(waves));
+  if (!staged_)  // cores without a block idle
+    for (size_t k = kernel_begin_; k < e_.program().code.size(); ++k)
+      if (Instruction& i = e_.program().code[k]; e_.program().queues[static_cast<size_t>(i.queue)].kind == Queue::engine) i.cores = std::max<int32_t>(1, static_cast<int32_t>(std::lround(cores_ / a.uneven)));
+  end_kernel(main_bytes, static_cast<int64_t>(waves_of(a.block)));
 }
 
 }  // namespace bascule::device::chip

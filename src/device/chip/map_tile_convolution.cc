@@ -274,11 +274,14 @@ double TileMapper::convolution_seconds(const Convolution& c, const ConvolutionPl
   const bool packed = plan.way == ConvolutionPlan::packed, on_vector = plan.way == ConvolutionPlan::channels;
   const auto part = [](int64_t extent, int64_t parts) { return static_cast<double>((extent + parts - 1) / parts); };
   const double images = part(s.images, plan.images), groups = part(s.groups, plan.groups), channels = part(s.out_channels, plan.channels_parts);
-  const double row_boxes = static_cast<double>(plan.images * plan.rows), count = row_boxes * static_cast<double>(plan.groups * plan.channels_parts);
   const double in = static_cast<double>(s.in_channels), element = info(c.type).storage_bits / 8.0;
   Extents spatial;
   for (const WindowAxis& v : s.windows) spatial.push_back(v.out);
   spatial = split_size(spatial, plan.rows);
+  const auto boxes_of = [](int64_t extent, double size) { return std::ceil(static_cast<double>(extent) / size); };
+  double row_boxes = boxes_of(s.images, images), channel_boxes = boxes_of(s.groups, groups) * boxes_of(s.out_channels, channels);
+  for (size_t a = 0; a < c.S; ++a) row_boxes *= boxes_of(s.windows[a].out, static_cast<double>(spatial[a]));
+  const double count = row_boxes * channel_boxes;
   double pixels = 1, positions = 1;  // of a box: outputs, and inputs that they read
   bool padded = false, patches = true;
   for (size_t a = 0; a < c.S; ++a) {
@@ -305,10 +308,10 @@ double TileMapper::convolution_seconds(const Convolution& c, const ConvolutionPl
   if (copied) vector += x_elements * vector_seconds(WorkClass::fill, Width::bits16);
   const double relays = (packed && !straight ? windows : 0) + (copied && x_here ? x_elements : 0) + (straight && x_here ? windows : 0);
   if (relays > 0) vector += relay_seconds(relays, c.type);
-  const double reloads = plan.channels_outer ? static_cast<double>(plan.channels_parts) : 1;
+  const double reloads = plan.channels_outer ? boxes_of(s.out_channels, channels) : 1;
   const double x_bytes = x_here ? 0 : (straight ? windows : x_elements) * element, w_bytes = w_here ? 0 : w_elements * element;
-  const double weight_loads = plan.channels_outer || plan.channels_parts * plan.groups == 1 ? 1 : row_boxes;
-  const double moved = x_bytes * row_boxes * static_cast<double>(plan.groups) * reloads + w_bytes * static_cast<double>(plan.channels_parts * plan.groups) * weight_loads + bytes_over(c.result, s.axes);
+  const double weight_loads = plan.channels_outer || channel_boxes == 1 ? 1 : row_boxes;
+  const double moved = x_bytes * row_boxes * boxes_of(s.groups, groups) * reloads + w_bytes * channel_boxes * weight_loads + bytes_over(c.result, s.axes);
   const double main_rate = std::max(chip_.main().bytes_per_s * chip_.main().achieved, 1.0), transfers = moved / main_rate;
   const double slowest = std::max({compute * count, transfers, vector * count});
   double seconds = overlap_ ? slowest + (x_bytes + w_bytes) / main_rate + compute + vector : compute * count + transfers + vector * count;
@@ -395,7 +398,17 @@ Place TileMapper::among_zeros(const Convolution& c, const Box& box, const Box& n
   const int32_t id = temp(c.type, need.elements());
   fetched_.push_back(id);
   const Place to = dense(id, need);
-  fill(Emitter::strided(id, 0, {need.elements()}, {1}), 0);
+  if (overlap_ && e_.buffer(c.x.buffer).memory == Role::main) {  // in front of the load, in its queue: behind no work
+    Instruction zero;
+    zero.op = Opcode::fill;
+    zero.work = engines_[static_cast<size_t>(WorkClass::fill)].second;
+    zero.queue = load_queue();
+    zero.cores = cores_;
+    zero.out = Emitter::strided(id, 0, {need.elements()}, {1});
+    e_.emit(zero);
+  } else {
+    fill(Emitter::strided(id, 0, {need.elements()}, {1}), 0);
+  }
   for (size_t a = 0; a < c.S; ++a)  // nothing but padding
     if (need.begin[3 + a] >= c.step.windows[a].in || need.begin[3 + a] + need.size[3 + a] <= 0) return to;
   const Box in = input_box(c.step, box);
@@ -452,29 +465,30 @@ void TileMapper::staged_convolution(const Convolution& c) {
     };
     return key(a) < key(b);
   });
-  Loaded weights, input;
-  for (const Box& box : parts) {
-    const Place kernels = load(weights, weights_box(s, box), [&](const Box& b) { return fetch(c.w, b, type); });
-    const bool by_tap = on_vector || c.stuffed, plain = packed && s.epilogue.empty();
+  const bool by_tap = on_vector || c.stuffed, plain = packed && s.epilogue.empty();
+  Loaded weights, inputs[2];
+  size_t slot = 0;
+  const auto input_of = [&](const Box& box) {
     Box read = box;
     read.begin[2] = 0;
     read.size[2] = 1;
-    const Place from = load(input, read, [&](const Box&) { return by_tap ? fetch(c.x, input_box(s, box), type) : convolution_windows(c, box, packed); });
-    if (plain) {
-      const Place y = result_box(c.result, box);
-      convolution_product(c, box, from, kernels, y, packed);
-      store(y, c.result, box);
-      continue;
-    }
-    const Place acc = dense(temp(DType::f32, box.elements()), box);
+    if (overlap_ && (inputs[slot].box.begin != read.begin || inputs[slot].box.size != read.size)) slot = 1 - slot;
+    return load(inputs[slot], read, [&](const Box&) { return by_tap ? fetch(c.x, input_box(s, box), type) : convolution_windows(c, box, packed); });
+  };
+  for (size_t k = 0; k < parts.size(); ++k) {
+    const Box& box = parts[k];
+    const Place kernels = load(weights, weights_box(s, box), [&](const Box& b) { return fetch(c.w, b, type); }), from = input_of(box);
     double pixels = 1;
     for (size_t a = 0; a < c.S; ++a) pixels *= static_cast<double>(box.size[3 + a]);
+    const Place acc = plain ? result_box(c.result, box) : dense(temp(DType::f32, box.elements()), box);
     if (by_tap) convolution_by_tap(c, box, from, kernels, acc, on_vector, convolution_flops(c, static_cast<double>(box.size[0]), static_cast<double>(box.size[1]), static_cast<double>(box.size[2]), pixels, false), 0);
     else convolution_product(c, box, from, kernels, acc, packed);
-    finish_convolution(c, box, acc);
+    if (overlap_ && !on_vector && k + 1 < parts.size()) input_of(parts[k + 1]);  // ready before what follows on this one, which waits for its product
+    if (plain) store(acc, c.result, box);
+    else finish_convolution(c, box, acc);
   }
   unload(weights);
-  unload(input);
+  for (Loaded& l : inputs) unload(l);
   e_.step().choice = plan.text() + " of " + c.shape;
 }
 

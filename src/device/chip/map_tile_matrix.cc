@@ -235,11 +235,16 @@ TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, c
   if (whole <= limit && !overlap_) return {};
   struct Parts {
     int64_t parts;
-    double size;  // elements of the largest
+    double size, boxes;  // elements of the largest, and how many there are
   };
   const auto powers = [&](const Extents& extents, int64_t cap) {
     std::vector<Parts> p;
-    for (int64_t x = 1; x <= std::min(most_parts(extents), cap); x *= 2) p.push_back({x, product_of(split_size(extents, x))});
+    for (int64_t x = 1; x <= std::min(most_parts(extents), cap); x *= 2) {
+      const Extents size = split_size(extents, x);
+      double boxes = 1;
+      for (size_t a = 0; a < size.size(); ++a) boxes *= std::ceil(static_cast<double>(extents[a]) / static_cast<double>(size[a]));
+      p.push_back({x, product_of(size), boxes});
+    }
     return p;
   };
   const int64_t most = whole / limit > 256 ? 4096 : 64;
@@ -249,11 +254,11 @@ TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, c
   Candidates found;
   const auto consider = [&](const Parts& b, const Parts& m, const Parts& n, const Parts& k) {
     const double operands = b.size * (m.size * k.size * c.lhs_element + n.size * k.size * c.rhs_element);
-    const double local = (operands + b.size * m.size * n.size * c.tile_factor) * (overlap_ ? 2 : 1), count = static_cast<double>(b.parts * m.parts * n.parts * k.parts);
+    const double local = (operands + b.size * m.size * n.size * c.tile_factor) * (overlap_ ? 2 : 1), count = b.boxes * m.boxes * n.boxes * k.boxes;
     const double compute = (padded_flops(b.size, m.size, n.size, k.size) / rate + (overlap_ ? fill : 0)) * count;
     for (const bool outer : {true, false}) {
       const bool split_k = k.parts > 1;
-      const double moved = c.lhs_bytes() * static_cast<double>(outer || split_k ? n.parts : 1) + c.rhs_bytes() * static_cast<double>(!outer || split_k ? m.parts : 1), transfers = moved / main_rate;
+      const double moved = c.lhs_bytes() * (outer || split_k ? n.boxes : 1) + c.rhs_bytes() * (!outer || split_k ? m.boxes : 1), transfers = moved / main_rate;
       double score = (overlap_ ? std::max(compute, transfers) + operands / main_rate + compute / count : compute + transfers) * (1 + 1e-4 * count) + count * (overlap_ ? 2e-7 : 1e-7);
       if (local > limit) score += 1e3 * local / limit;  // only if nothing fits
       if (found.wants(score)) found.add(score, ContractionPlan{b.parts, m.parts, n.parts, k.parts, outer}.text());
