@@ -42,6 +42,22 @@ void Rewriter::copy(const Node& n) {
   }
 }
 
+Values Rewriter::decompose(const Node& n, const Decompose& by) {
+  std::vector<Type> types;
+  Values operands;
+  for (const Value v : n.inputs) {
+    operands.push_back((*this)(v));
+    types.push_back(v ? old_.type(v) : absent_type());
+  }
+  Attrs attrs = n.attrs;
+  const std::span<const Type> all(types);
+  const std::string where = std::string(n.op->name) + (n.origin ? " of " + text(n.origin) : "");
+  infer(*n.op, attrs, all.first(n.operands()), n.regions, all.subspan(n.operands()), where, ErrorKind::internal);
+  Values results = by(builder_, {*n.op, attrs, all.first(n.operands()), n.regions, all.subspan(n.operands()), where, ErrorKind::internal}, operands);
+  if (results.size() != n.outputs.size()) fail_internal("decomposition of " + where, std::to_string(n.outputs.size()) + " results", std::to_string(results.size()));
+  return results;
+}
+
 void Rewriter::replace(const Node& n, const Values& results) {
   for (size_t i = 0; i < results.size(); ++i) {
     map_[static_cast<size_t>(n.outputs[i].id)] = results[i];

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "graph/builder.h"
+#include "graph/op_def.h"
 
 namespace bascule::passes {
 
@@ -18,6 +19,8 @@ class Rewriter {
   Value operator()(Value old) const { return old ? map_[static_cast<size_t>(old.id)] : kNoValue; }
   // The node as it was, on the new values. Types are not inferred again.
   void copy(const Node& n);
+  // Results of the node by other operators, on the new values; its type is inferred for `by`.
+  Values decompose(const Node& n, const Decompose& by);
   // New values for the results of a node of the old graph; names are kept.
   void replace(const Node& n, const Values& results);
   Graph finish();

@@ -18,16 +18,7 @@ std::string refuse_recurrent(const Graph& g, const Node& n) {
 }
 
 Values apply_recurrent(passes::Rewriter& r, const Node& n) {
-  std::vector<Type> types;
-  Values operands;
-  for (const Value v : n.inputs) {
-    operands.push_back(r(v));
-    types.push_back(v ? r.old().type(v) : absent_type());
-  }
-  Attrs attrs = n.attrs;
-  const std::string where = std::string(n.op->name) + (n.origin ? " of " + bascule::text(n.origin) : "");
-  infer(*n.op, attrs, types, n.regions, {}, where, ErrorKind::internal);
-  return *ops::recurrent_unrolled(r.builder(), {*n.op, attrs, types, n.regions, {}, where, ErrorKind::internal}, operands, kMostTimeSteps);
+  return r.decompose(n, [](Builder& b, const OpView& view, std::span<const Value> operands) { return *ops::recurrent_unrolled(b, view, operands, kMostTimeSteps); });
 }
 
 const ExpansionRule* rule_of(const Node& n) {

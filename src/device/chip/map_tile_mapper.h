@@ -122,7 +122,7 @@ class TileMapper {
 
   // ---- elementwise (map_tile_vector.cc)
   Access access(const Place& p, const Box& box);
-  void vector(Opcode op, loops::Op fn, WorkClass work, const Access& out, const Access& a, const Access& b = {}, const Access& c = {}, double immediate = 0, int kept = 1);
+  void vector(Opcode op, loops::Op fn, WorkClass work, const Access& out, const Access& a, const Access& b = {}, const Access& c = {}, double immediate = 0, int kept = 1, bool accumulate = false);
   void fill(const Access& out, double value);
   // Runs items over a box; operands and anchors are readable there. The last item's result goes to `out`, values of `also` to their places.
   void evaluate(const std::vector<Item>& items, const std::vector<Place>& operands, const std::vector<Place>& anchors, const Box& box, const Place& out);

@@ -72,7 +72,7 @@ Access TileMapper::access(const Place& p, const Box& box) {
   return a;
 }
 
-void TileMapper::vector(Opcode op, Op fn, WorkClass work, const Access& out, const Access& a, const Access& b, const Access& c, double immediate, int kept) {
+void TileMapper::vector(Opcode op, Op fn, WorkClass work, const Access& out, const Access& a, const Access& b, const Access& c, double immediate, int kept, bool accumulate) {
   Instruction i;
   i.op = op;
   i.fn = fn;
@@ -85,6 +85,7 @@ void TileMapper::vector(Opcode op, Op fn, WorkClass work, const Access& out, con
   i.in[2] = c;
   i.immediate = static_cast<float>(immediate);
   i.kept = static_cast<int8_t>(kept);
+  i.accumulate = accumulate;
   e_.emit(i);
 }
 
@@ -397,17 +398,8 @@ void TileMapper::map_region(const Step& s) {
         const int32_t whole = temp(computed(red.dtype), box.elements());
         Place value = dense(whole, box);
         evaluate(items, local, {}, box, value);
-        Instruction i;
-        i.op = Opcode::reduce;
-        i.fn = red.fold;
-        i.work = engines_[static_cast<size_t>(WorkClass::reduce)].second;
-        i.queue = e_.engine(chip_.engines[static_cast<size_t>(engine_for(WorkClass::reduce))].name);
-        i.cores = cores_;
-        i.kept = 1;
-        i.accumulate = k > 0;
-        i.in[0] = Emitter::strided(whole, 0, {kept.elements(), box.elements() / std::max<int64_t>(kept.elements(), 1)}, {box.elements() / std::max<int64_t>(kept.elements(), 1), 1});
-        i.out = Emitter::strided(folded[r].buffer, 0, {kept.elements()}, {1});
-        e_.emit(i);
+        const int64_t rows = kept.elements(), columns = box.elements() / std::max<int64_t>(rows, 1);
+        vector(Opcode::reduce, red.fold, WorkClass::reduce, Emitter::strided(folded[r].buffer, 0, {rows}, {1}), Emitter::strided(whole, 0, {rows, columns}, {columns, 1}), {}, {}, 0, 1, k > 0);
         drop(whole);
       }
       drop_fetched();
@@ -586,17 +578,7 @@ void TileMapper::window_box(const Step& s, const Place& x, const Box& box, const
         Extents sizes = kept_sizes, strides = kept_x;
         sizes.insert(sizes.end(), folded_sizes.begin(), folded_sizes.end());
         strides.insert(strides.end(), folded_x.begin(), folded_x.end());
-        Instruction i;
-        i.op = Opcode::reduce;
-        i.fn = s.fold;
-        i.work = engines_[static_cast<size_t>(WorkClass::reduce)].second;
-        i.queue = e_.engine(chip_.engines[static_cast<size_t>(engine_for(WorkClass::reduce))].name);
-        i.cores = cores_;
-        i.kept = static_cast<int8_t>(kept);
-        i.accumulate = true;
-        i.in[0] = Emitter::strided(x.buffer, from, sizes, strides);
-        i.out = Emitter::strided(acc.buffer, to, kept_sizes, kept_out);
-        e_.emit(i);
+        vector(Opcode::reduce, s.fold, WorkClass::reduce, Emitter::strided(acc.buffer, to, kept_sizes, kept_out), Emitter::strided(x.buffer, from, sizes, strides), {}, {}, 0, kept, true);
         return;
       }
     }
