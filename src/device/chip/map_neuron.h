@@ -127,6 +127,7 @@ class Mapper {
   int32_t main_for(int32_t item_index);  // dense, of a result
   void load_dense(int32_t main_buffer, int64_t total, Placement p, const Place& at, Channel channel, bool image_of_placement = false);
   void store(const Place& from, Placement p, int64_t total, int32_t main_buffer, bool image);
+  class Relayout;
   void convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total);
   std::vector<Box> boxes_of(const Nest& n, size_t operand_index, const Place& at) const;
   Box cover(const std::vector<Box>& boxes) const;

@@ -1,5 +1,5 @@
-// device/chip/map_neuron_values.cc — where values are: copies in the scratchpad by placement, images in main memory, loads, stores and changes of
-// layout between them. Copies that are not in use move out when room is needed.
+// device/chip/map_neuron_values.cc — where values are: copies in the scratchpad by placement, images in main memory, loads and stores between them. Copies
+// that are not in use move out when room is needed. Changes of placement: map_neuron_relayout.cc.
 #include <algorithm>
 
 #include "base/error.h"
@@ -327,117 +327,6 @@ Box Mapper::cover(const std::vector<Box>& boxes) const {
       r.size[a] = end - r.start[a];
     }
   return r;
-}
-
-// The same elements in another placement: copied by an engine, turned through the accumulator, or moved by DMA.
-void Mapper::convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total) {
-  Nest n;
-  n.extents = {total, 1};  // the second for what lies on a single partition
-  n.tags = {'x', '1'};
-  n.operands.resize(2);
-  n.operands[0].placement = from_placement;
-  n.operands[1].placement = p;
-  for (Operand& o : n.operands) o.total = total, o.strides = {1, 0};
-  const auto through_main = [&] {
-    const int32_t dense = main_room("relayout", emit_.buffer(from.buffer).dtype, total);
-    store(from, from_placement, total, dense, false);
-    const Placement lying = lying_of(p, total);
-    if (lying == p || lying == from_placement || !load_turned(dense, false, lying, emit_.buffer(from.buffer).dtype, p, at, total)) load_dense(dense, total, p, at, kLoads);
-    main_free(dense);
-  };
-  if (!n.refine()) return through_main();
-  const Operand &a = n.operands[0], &b = n.operands[1];
-  int pa = n.part_axis(0), pb = n.part_axis(1);
-  const int64_t step_q_a = pa >= 0 ? partitions_ : 1;
-  if (pa < 0 && pb >= 0) pa = static_cast<int>(n.extents.size()) - 1;
-  else if (pb < 0 && pa >= 0) pb = static_cast<int>(n.extents.size()) - 1;
-  const DType type_in = emit_.buffer(from.buffer).dtype, type_out = emit_.buffer(at.buffer).dtype;
-  const int axes = static_cast<int>(n.extents.size());
-  // loops over every axis that is on partitions by whole rows in one of them
-  std::vector<int> looped, free;
-  for (int k = 0; k < axes; ++k) {
-    if (k == pa || k == pb) continue;
-    const auto u = static_cast<size_t>(k);
-    if (free_stride(a.digits[u], from, partitions_) < 0 || free_stride(b.digits[u], at, partitions_) < 0) looped.push_back(k);
-    else free.push_back(k);
-  }
-  const bool turn = pa >= 0 && pb >= 0 && pa != pb;
-  if (turn && (!turns(type_in) || free_stride(a.digits[static_cast<size_t>(pb)], from, partitions_) < 0 || free_stride(b.digits[static_cast<size_t>(pa)], at, partitions_) < 0)) return through_main();
-  if (turn) {
-    looped.insert(looped.end(), free.begin(), free.end());
-    free.clear();
-  }
-  Box box, at_box;
-  const std::function<void(size_t)> loop = [&](size_t depth) {
-    if (depth < looped.size()) {
-      const auto k = static_cast<size_t>(looped[depth]);
-      for (int64_t i = 0; i < box.size[k]; ++i) {
-        at_box.start[k] = box.start[k] + i;
-        at_box.size[k] = 1;
-        loop(depth + 1);
-      }
-      at_box.start[k] = box.start[k];
-      at_box.size[k] = box.size[k];
-      return;
-    }
-    if (!turn) {
-      const int part = pa;  // of both
-      const auto k = static_cast<size_t>(std::max(part, 0));
-      const int64_t end = part < 0 ? 1 : box.start[k] + box.size[k];
-      for (int64_t i = part < 0 ? 0 : box.start[k]; i < end;) {
-        Box tile = at_box;
-        int64_t rows = 1, legal = 0;
-        if (part >= 0) {
-          tile.start[k] = i;
-          tile.size[k] = 1;
-          const int64_t qa = origin(a, from, tile, partitions_).q % partitions_, qb = origin(b, at, tile, partitions_).q % partitions_;
-          rows = std::min(end - i, partitions_ - std::max(qa, qb));
-          legal = legal_rows(qa, qb, rows);
-          if (legal > 0) rows = legal;
-          tile.size[k] = rows;
-        }
-        const Pattern in = pattern(a, from, tile, part, free, pitch(from), partitions_, 0, rows);
-        const Pattern out = pattern(b, at, tile, part, free, pitch(at), partitions_, 0, rows);
-        if (part < 0 ? legal_rows(in.offset / pitch(from), out.offset / pitch(at), 1) > 0 : legal > 0)
-          copy({out, type_out, false, false}, {in, type_in, false, false});
-        else transfer(out, in, kLoads);
-        i += rows;
-      }
-      return;
-    }
-    const auto ka = static_cast<size_t>(pa), kb = static_cast<size_t>(pb);
-    const int64_t most = emit_.capacity(Role::accumulator) / std::max<int64_t>(chip_.accumulator()->banks, 1) / 4;  // columns of a bank
-    for (int64_t j = 0; j < box.size[kb];) {  // rows of the result
-      Box tile = at_box;
-      tile.start[kb] = box.start[kb] + j;
-      tile.size[kb] = 1;
-      tile.size[ka] = 1;
-      const int64_t rows = std::min(box.size[kb] - j, partitions_ - origin(b, at, tile, partitions_).q % partitions_);
-      tile.size[kb] = rows;
-      for (int64_t i = 0; i < box.size[ka];) {
-        const int64_t columns = std::min(box.size[ka] - i, most / step_q_a * step_q_a);
-        const int32_t bank = accumulator(type_in, rows, columns);
-        for (int64_t c = 0; c < columns;) {
-          tile.start[ka] = box.start[ka] + i + c;
-          tile.size[ka] = 1;
-          const int64_t here = std::min(columns - c, partitions_ - origin(a, from, tile, partitions_).q % partitions_);
-          tile.size[ka] = here;
-          transpose_block(source(bank, rows, here, c).pattern, pattern(a, from, tile, pa, {pb}, pitch(from), partitions_, 0, here));
-          c += here;
-        }
-        tile.start[ka] = box.start[ka] + i;
-        tile.size[ka] = columns;
-        copy({pattern(b, at, tile, pb, {pa}, pitch(at), partitions_, 0, rows), type_out, false, false}, source(bank, rows, columns));
-        emit_.release(bank);
-        i += columns;
-      }
-      j += rows;
-    }
-  };
-  for (const Box& exact : boxes_of(n, 1, at)) {
-    box = at_box = exact;
-    loop(0);
-  }
 }
 
 // Windows of at most so many bytes of a partition (one column at least) that make up the whole.
