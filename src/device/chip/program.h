@@ -129,7 +129,7 @@ struct StepInfo {
   std::string name;  // "dot_general + gelu"
   Origin origin;
   Work work;           // of its nodes
-  std::string choice;  // how it was mapped, readable: "stationary=weights m=128 n=512 split=M:2"
+  std::string choice;  // how it was mapped, readable: "stationary=rows n=256 m=1024 weights=kept of 1024x768x3072"
   std::string host;    // reason why it runs on the host, "" if it does not
   std::vector<int32_t> nodes;  // of the mapped graph: those a `host` instruction runs, on the main-memory buffers that hold their values
 };
