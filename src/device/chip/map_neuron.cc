@@ -81,7 +81,7 @@ Mapper::Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& st
   std::set<Value> counted;
   for (const Step& s : steps_) made_.insert(s.results.begin(), s.results.end());
   for (size_t k = 0; k < steps_.size(); ++k) {
-    Step& s = steps_[k];
+    const Step& s = steps_[k];
     std::vector<Value> reads;
     for (const View* v : {&s.lhs, &s.rhs}) reads.push_back(v->value);
     for (const auto* list : {&s.views, &s.epilogue_operands})
@@ -218,18 +218,20 @@ void Mapper::host_step(const Step& s) {
 
 void Mapper::step(int32_t index) {
   now_ = index;
-  Step& s = steps_[static_cast<size_t>(index)];
-  StepInfo info;
-  info.name = step_name(graph_, s);
-  info.origin = step_origin(graph_, s);
-  info.work = step_work(graph_, s);
-  emit_.begin_step(std::move(info));
-  if (s.kind != Step::host) {
-    if (const std::string why = refusal(chip_, graph_, s); !why.empty()) {
-      s.kind = Step::host;
-      s.reason = why;
+  const Step& made = steps_[static_cast<size_t>(index)];
+  Step refused;
+  if (made.kind != Step::host)
+    if (std::string why = refusal(chip_, graph_, made); !why.empty()) {
+      refused = made;
+      refused.kind = Step::host;
+      refused.reason = std::move(why);
     }
-  }
+  const Step& s = refused.reason.empty() ? made : refused;
+  StepInfo info;
+  info.name = step_name(graph_, made);
+  info.origin = step_origin(graph_, made);
+  info.work = step_work(graph_, made);
+  emit_.begin_step(std::move(info));
   if (item(item_of(s.result)).total > 0 || s.kind == Step::host) {
     switch (s.kind) {
       case Step::contraction: contraction(s); break;

@@ -73,7 +73,7 @@ struct Reach;  // map_neuron_convolution.h
 class Mapper {
  public:
   // resident: whether weights may stay in the scratchpad between requests. share: of the scratchpad, that blocks of work are cut for.
-  // `steps` are make_steps(graph).
+  // `steps` are make_steps(graph); they and the graph outlive the mapper.
   Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options, bool resident = true, double share = 1, int64_t weight_room = 0);
   void reuse(Program&& old) { emit_.reuse(std::move(old)); }  // its room, before run()
   // Bytes of a partition that resident weights took: what the next mapping keeps for them.
@@ -297,7 +297,7 @@ class Mapper {
   const Graph& graph_;
   MapOptions options_;
   Emitter emit_;
-  std::vector<Step> steps_;
+  const std::vector<Step>& steps_;
   std::vector<Item> items_;
   std::vector<int32_t> item_;  // by value id
   std::set<Value> made_;       // results of steps

@@ -62,9 +62,10 @@ std::vector<bool> find_coordinates(const Graph& g) {
   bool any = false;
   for (size_t i = g.nodes.size(); i-- > 0;) {
     const Node& n = g.nodes[i];
-    if (!each_alone(n) || !g.type(n.outputs[0]).is_tensor()) continue;
+    if (n.outputs.size() != 1 || !g.type(n.outputs[0]).is_tensor()) continue;
     const DType t = g.type(n.outputs[0]).dtype;
-    if (!found[at(n.outputs[0])] && !(n.op->name == "convert" && is_int(t) && info(t).bits >= 32)) continue;
+    if (!found[at(n.outputs[0])] && !(is_int(t) && info(t).bits >= 32 && n.op->name == "convert")) continue;
+    if (!each_alone(n)) continue;
     for (const Value v : n.inputs)
       if (floats(v)) found[at(v)] = any = true;
   }
