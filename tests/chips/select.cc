@@ -136,6 +136,46 @@ TEST_P(Selecting, folds_by_a_region_of_its_own_in_the_order_of_the_elements) {
   check(b.ops("reduce", {x, b.constant(Tensor::scalar_int(DType::i32, 1))}, {{"dimensions", Ints{0}}}, {body}));
 }
 
+// ONNX MatMulInteger, ConvInteger: a product of integers less their zero points.
+TEST_P(Selecting, multiplies_bytes_less_their_zero_points) {
+  const auto less = [&](Value x, double zero) { return b.subtract(b.convert(x, DType::i32), zero); };
+  const Value a = input(DType::u8, {3, 5, 40}, 0, 255), w = input(DType::i8, {3, 40, 7}, -128, 127, 3);
+  const Value za = b.convert(input(DType::u8, {1}, 117, 117), DType::i32);
+  const Value of_activations = b.dot_general(b.subtract(b.convert(a, DType::i32), b.broadcast_to(za, b.dims(a))), less(w, 3), {0}, {0}, {2}, {1});
+  std::vector<int64_t> kernel(4 * 2 * 3 * 3);
+  for (size_t i = 0; i < kernel.size(); ++i) kernel[i] = static_cast<int64_t>(i * 29 % 256);
+  const Value x = input(DType::u8, {2, 2, 9, 8}, 0, 255, 7);
+  const Value image = b.op("convolution", {less(x, 100), less(b.constant(Tensor::from_ints(DType::u8, {4, 2, 3, 3}, kernel)), 128)},
+                           {{"window_strides", Ints{1, 2}},
+                            {"padding_low", Dims{1, 1}},
+                            {"padding_high", Dims{1, 0}},
+                            {"input_batch_dimension", int64_t{0}},
+                            {"input_feature_dimension", int64_t{1}},
+                            {"input_spatial_dimensions", Ints{2, 3}},
+                            {"kernel_input_feature_dimension", int64_t{1}},
+                            {"kernel_output_feature_dimension", int64_t{0}},
+                            {"kernel_spatial_dimensions", Ints{2, 3}},
+                            {"output_batch_dimension", int64_t{0}},
+                            {"output_feature_dimension", int64_t{1}},
+                            {"output_spatial_dimensions", Ints{2, 3}},
+                            {"feature_group_count", int64_t{1}},
+                            {"batch_group_count", int64_t{1}},
+                            {"dtype", DType::i32}});
+  check({of_activations, image});
+}
+
+// More terms than sums in f32 hold exactly: on the host, and it says why.
+TEST(SelectingAlone, long_sums_of_bytes_are_exact_or_the_hosts) {
+  Builder b;
+  const Value x = b.input(Type::tensor(DType::i8, {4, 2048})), w = b.input(Type::tensor(DType::i8, {2048, 4}));
+  const Graph g = b.finish({b.dot_general(x, w, {}, {}, {1}, {0}, DType::i32)});
+  const auto fallbacks = [&](const char* chip, const char* precision) { return find_device(chip).compile(g, {.precision = precision})->fallbacks(); };
+  EXPECT_TRUE(fallbacks("chip:h100_sxm", "bf16").empty());
+  const auto of_sums = fallbacks("chip:trainium1", "bf16");
+  ASSERT_EQ(of_sums.size(), 1u);
+  EXPECT_EQ(of_sums[0].reason, "dot_general: sums of integers that may pass 2^24, in f32; runs on the host");
+}
+
 INSTANTIATE_TEST_SUITE_P(Chips, Selecting, testing::Values("trainium1", "trainium3", "tpu_v5e", "h100_sxm"), [](const auto& p) { return std::string(p.param); });
 
 }  // namespace

@@ -129,6 +129,35 @@ std::string node_refusal(const Chip& chip, const Graph& g, const Node& n, NodeKi
   return "";
 }
 
+// The largest sum of |w| over the axes, for each index of the others.
+double largest_sum(const Tensor& w, const Ints& axes) {
+  std::vector<int64_t> kept = w.dims(), at(w.rank(), 0);
+  for (const int64_t a : axes) kept[static_cast<size_t>(a)] = 1;
+  const std::vector<int64_t> strides = dense_layout(kept).strides;
+  std::vector<double> sums(static_cast<size_t>(std::max<int64_t>(element_count(kept), 1)));
+  for (int64_t i = 0; i < w.elements(); ++i) {
+    int64_t to = 0;
+    for (size_t a = 0; a < at.size(); ++a) to += kept[a] == 1 ? 0 : at[a] * strides[a];
+    sums[static_cast<size_t>(to)] += std::abs(static_cast<double>(w.integer(i)));
+    for (size_t a = at.size(); a-- > 0 && ++at[a] == w.dim(a);) at[a] = 0;
+  }
+  return *std::max_element(sums.begin(), sums.end());
+}
+
+// Products of integers that are summed in f32: exact while no sum can pass 2^24.
+std::string sum_refusal(const Chip& chip, const Graph& g, const Node& n) {
+  const bool convolves = n.op->name == "convolution";
+  if ((n.op->name != "dot_general" && !convolves) || !is_int(g.type(n.outputs[0]).dtype) || chip.matrix.passes.contains(DType::i8)) return "";
+  Ints axes = convolves ? n.attrs.ints("kernel_spatial_dimensions") : n.attrs.ints("rhs_contracting_dimensions");
+  if (convolves) axes.push_back(n.attrs.integer("kernel_input_feature_dimension"));
+  const auto most = [](DType t) { return std::max(std::abs(static_cast<double>(int_min(t))), static_cast<double>(int_max(t))); };
+  double terms = 1;
+  for (const int64_t a : axes) terms *= static_cast<double>(g.type(n.inputs[1]).dims[static_cast<size_t>(a)].constant().value_or(1));
+  const Tensor* w = g.constant(n.inputs[1]);
+  const double sum = most(g.type(n.inputs[0]).dtype) * (w && w->elements() > 0 ? largest_sum(*w, axes) : terms * most(g.type(n.inputs[1]).dtype));
+  return sum <= 16777216 ? "" : "sums of integers that may pass 2^24, in " + std::string(info(chip.arithmetic.accumulate).name);
+}
+
 // An instruction's immediate is an f32: integers that it cannot hold exactly.
 bool has_long_integers(const Step& s) {
   const auto exact = [](double x) { return static_cast<double>(static_cast<float>(x)) == x; };
@@ -223,7 +252,8 @@ std::string refusal(const Chip& chip, const Graph& graph, const Step& step) {
     // A fold over nothing: engines have no element to begin with.
     if (step.kind != Step::move && step.kind != Step::gather && step.kind != Step::scatter && !empty(step.result) && std::any_of(n.inputs.begin(), n.inputs.end(), empty))
       return std::string(n.op->name) + ": an operand without elements; runs on the host";
-    const std::string why = node_refusal(chip, graph, n, classify(graph, n).kind);
+    std::string why = node_refusal(chip, graph, n, classify(graph, n).kind);
+    if (why.empty()) why = sum_refusal(chip, graph, n);
     if (!why.empty()) return std::string(n.op->name) + ": " + why + "; runs on the host";
   }
   if (has_long_integers(step)) return "an integer constant of more than 24 bits; runs on the host";
