@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "device/device.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
@@ -162,6 +163,18 @@ TEST_P(Selecting, multiplies_bytes_less_their_zero_points) {
                             {"batch_group_count", int64_t{1}},
                             {"dtype", DType::i32}});
   check({of_activations, image});
+}
+
+TEST(SelectingAlone, a_running_sum_past_what_the_engine_holds_is_an_error) {
+  Builder b;
+  const Value x = b.input(Type::tensor(DType::i32, {2, 3}));
+  const Graph g = b.finish({b.op("cumulative", {x}, {{"axis", int64_t{1}}})});
+  const Device& d = find_device("chip:trainium1");
+  const auto e = d.compile(g, {.precision = "bf16"});
+  const std::vector<Array> in{to_device(d, Tensor::from_ints(DType::i32, {2, 3}, std::vector<int64_t>{1, 2, 3, 1 << 24, 0, 1}))};
+  std::vector<Array> out(1);
+  Context run;
+  EXPECT_THROW(e->run(run, {}, in, out).wait(), Error);
 }
 
 // More terms than sums in f32 hold exactly: on the host, and it says why.

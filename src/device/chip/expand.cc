@@ -25,7 +25,7 @@ const ExpansionRule* rule_of(const Node& n) {
   static const std::unordered_map<std::string_view, ExpansionRule> rules = [] {
     std::unordered_map<std::string_view, ExpansionRule> all;
     for (const char* name : {"lstm", "gru", "rnn"}) all.insert({name, {name, refuse_recurrent, apply_recurrent}});
-    for (const auto& list : {index_rules(), order_rules(), scalar_rules(), fold_rules(), product_rules()})
+    for (const auto& list : {index_rules(), order_rules(), scalar_rules(), fold_rules(), resample_rules(), product_rules()})
       for (const ExpansionRule& rule : list) all.insert({rule.op, rule});
     return all;
   }();

@@ -9,6 +9,8 @@
 namespace bascule::device::chip {
 namespace {
 
+constexpr int64_t kMostRows = int64_t{1} << 24;  // indices that engines of f32 compute exactly
+
 bool has(const Ints& list, int64_t x) { return std::find(list.begin(), list.end(), x) != list.end(); }
 Ints ints_or_none(const Node& n, std::string_view name) { return n.attrs.has(name) ? n.attrs.ints(name) : Ints(); }
 std::string text_or(const Node& n, std::string_view name, std::string_view otherwise) { return n.attrs.has(name) ? n.attrs.text(name) : std::string(otherwise); }
@@ -128,7 +130,7 @@ std::string refuse_gather(const Graph& g, const Node& n) {
   if (!all_static(g, n)) return "";
   const Windows w = gather_windows(g, n);
   if (element_count(w.operand) == 0 || g.type(n.outputs[0]).elements_count().is(0)) return std::string(kAsItIs);
-  return w.rows() >= int64_t{1} << 31 ? "more than 2^31 rows to gather from" : "";
+  return w.rows() > kMostRows ? "more than 2^24 rows to gather from" : "";
 }
 
 Values apply_gather(passes::Rewriter& r, const Node& n) {
@@ -191,7 +193,7 @@ std::string refuse_scatter(const Graph& g, const Node& n) {
   if (!scatter_fold(g, n)) return "writes combined by other than assignment, sum, maximum or minimum";
   if (!all_static(g, n)) return "";
   const Windows w = scatter_windows(g, n);
-  return w.rows() >= int64_t{1} << 31 ? "more than 2^31 rows to write to" : "";
+  return w.rows() > kMostRows ? "more than 2^24 rows to write to" : "";
 }
 
 Values apply_scatter(passes::Rewriter& r, const Node& n) {

@@ -23,6 +23,7 @@ std::vector<ExpansionRule> index_rules();    // expand_index.cc: gathers, scatte
 std::vector<ExpansionRule> order_rules();    // expand_order.cc: sorts, largest elements and their positions, running folds
 std::vector<ExpansionRule> scalar_rules();   // expand_scalar.cc: functions of elements
 std::vector<ExpansionRule> fold_rules();     // expand_fold.cc: folds and windows with regions of their own
+std::vector<ExpansionRule> resample_rules();  // expand_resample.cc: crops at computed coordinates
 std::vector<ExpansionRule> product_rules();  // expand_product.cc: products of integers, of groups, of nothing
 
 // ---- shared

@@ -343,13 +343,21 @@ class Execution {
     store(i.out, out);
   }
 
+  // Of a running fold: the engine of a NeuronCore folds integers in f32.
+  int64_t exact(int64_t x) const {
+    constexpr int64_t kMost = int64_t{1} << 24;
+    if (chip_.level == Level::instruction && (x > kMost || x < -kMost))
+      fail_device(where(program_, at_), "running folds of integers within 2^24, which f32 holds exactly", std::to_string(x), "Run this model on another device, or fold floats");
+    return x;
+  }
+
   void scan(const Instruction& i) {
     const int64_t n = i.in[0].elements();
     const int64_t columns = i.in[0].rank > 0 ? i.in[0].sizes[static_cast<size_t>(i.in[0].rank - 1)] : 1;
     if (integers(i.out) && integers(i.in[0])) {
       std::vector<int64_t> x = load_ints(i.in[0]);
       for (int64_t k = 0; k < n; ++k)
-        if (k % columns != 0) x[static_cast<size_t>(k)] = loops::apply(i.fn, type(i.out), type(i.out), {0, x[static_cast<size_t>(k - 1)]}, {0, x[static_cast<size_t>(k)]}, {}).integer;
+        if (k % columns != 0) x[static_cast<size_t>(k)] = exact(loops::apply(i.fn, type(i.out), type(i.out), {0, x[static_cast<size_t>(k - 1)]}, {0, x[static_cast<size_t>(k)]}, {}).integer);
       memories_.store_ints(memories_.span(i.out), at_, 0, x.data());
       return;
     }
