@@ -45,11 +45,12 @@ void Mapper::plan_weight(Product& p) {
     while (p.chunk > 1 && p.chunk * column_bytes > most) p.chunk = ceil_div(p.chunk, 2);
     p.chunk = std::min(p.chunk, outer);
     p.chunk = ceil_div(outer, ceil_div(outer, p.chunk));
+    const int64_t n = std::min(p.wanted_n / inner, outer);
+    if (n > 0 && n * column_bytes <= most) p.chunk = n;
+    else if (unit > 1 && ceil_div(p.chunk, unit) * unit * column_bytes <= most) p.chunk = std::min(outer, ceil_div(p.chunk, unit) * unit);
     // stationary features begin where an engine may begin
-    const int64_t n = std::min(p.wanted_n / inner, outer), begins = p.wanted_n % partitions_;
-    const bool legal = n == outer || !p.features || begins == 0 || (partitions_ % p.wanted_n == 0 && p.wanted_n >= partitions_ / 4);
-    if (n > 0 && legal && n * column_bytes <= most) p.chunk = n;
-    else if (unit > 1 && p.chunk > unit) p.chunk = std::min(outer, ceil_div(p.chunk, unit) * unit);
+    if (p.features && inner == 1 && p.chunk < outer)
+      p.chunk = p.chunk >= partitions_ ? p.chunk / partitions_ * partitions_ : p.chunk >= partitions_ / 2 ? partitions_ / 2 : std::min(outer, partitions_ / 4);
   }
   p.chunks = ceil_div(outer, p.chunk);
   p.chunk_columns = p.chunk * inner;

@@ -16,7 +16,7 @@ class Mapper::Relayout {
   void each(size_t depth, Box& box, const Box& within);
   void copy_box(const Box& box);
   void turn_box(const Box& box);
-  void turn_tile(Box tile, int64_t first, int64_t columns, int64_t rows);
+  int64_t turn_tile(Box tile, int64_t columns, int64_t most, int64_t rows);
   int64_t row(size_t operand, const Box& box) const { return origin(n_.operands[operand], operand == 0 ? from_ : at_, box, m_.partitions_).q % m_.partitions_; }
 
   Mapper& m_;
@@ -114,27 +114,47 @@ void Mapper::Relayout::turn_box(const Box& box) {
     tile.size[ka] = 1;
     const int64_t rows = std::min(box.size[kb] - j, m_.partitions_ - row(1, tile));
     tile.size[kb] = rows;
-    for (int64_t i = 0; i < box.size[ka]; i += most) turn_tile(tile, box.start[ka] + i, std::min(box.size[ka] - i, most), rows);
+    for (int64_t i = 0; i < box.size[ka];) {
+      tile.start[ka] = box.start[ka] + i;
+      i += turn_tile(tile, std::min(box.size[ka] - i, most), most, rows);
+    }
     j += rows;
   }
 }
 
-// Columns [first, first + columns) of some rows of the result, through a bank.
-void Mapper::Relayout::turn_tile(Box tile, int64_t first, int64_t columns, int64_t rows) {
+// Up to `columns` columns of some rows of the result, through a bank of `most`; how many. Where an engine cannot begin at the first of them, the tile is
+// turned from its beginning.
+int64_t Mapper::Relayout::turn_tile(Box tile, int64_t columns, int64_t most, int64_t rows) {
   const auto ka = static_cast<size_t>(pa_);
-  const int32_t bank = m_.accumulator(type_in_, rows, columns);
+  const int64_t first = tile.start[ka], begin = row(0, tile), whole = std::min(columns, m_.partitions_ - begin);
+  const int64_t lead = m_.legal_rows(begin, begin, whole) == whole ? 0 : begin;
+  columns = std::min(columns, most - lead);
+  const int32_t bank = m_.accumulator(type_in_, rows, lead + columns);
   for (int64_t c = 0; c < columns;) {
     tile.start[ka] = first + c;
     tile.size[ka] = 1;
-    const int64_t here = std::min(columns - c, m_.partitions_ - row(0, tile));
+    const int64_t extra = c == 0 ? lead : 0, here = std::min(columns - c, m_.partitions_ - row(0, tile));
     tile.size[ka] = here;
-    m_.transpose_block(m_.source(bank, rows, here, c).pattern, pattern(n_.operands[0], from_, tile, pa_, {pb_}, m_.pitch(from_), m_.partitions_, 0, here));
+    Pattern in = pattern(n_.operands[0], from_, tile, pa_, {pb_}, m_.pitch(from_), m_.partitions_, 0, here);
+    in.offset -= extra * m_.pitch(from_);
+    in.sizes[0] += extra;
+    m_.transpose_block(m_.source(bank, rows, here + extra, lead + c - extra).pattern, in);
     c += here;
   }
   tile.start[ka] = first;
   tile.size[ka] = columns;
-  m_.copy({pattern(n_.operands[1], at_, tile, pb_, {pa_}, m_.pitch(at_), m_.partitions_, 0, rows), type_out_, false, false}, m_.source(bank, rows, columns));
+  const Pattern out = pattern(n_.operands[1], at_, tile, pb_, {pa_}, m_.pitch(at_), m_.partitions_, 0, rows);
+  const Source turned = m_.source(bank, rows, columns, lead);
+  const int64_t to = row(1, tile);
+  if (m_.legal_rows(to, to, rows) == rows) {
+    m_.copy({out, type_out_, false, false}, turned);
+  } else {
+    const Source beside = m_.scratch_tile(type_out_, rows, {columns}, 0);
+    m_.copy(beside, turned);
+    m_.transfer(out, beside.pattern, kLoads);
+  }
   m_.emit_.release(bank);
+  return columns;
 }
 
 void Mapper::convert(Placement from_placement, const Place& from, Placement p, const Place& at, int64_t total) {
