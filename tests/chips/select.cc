@@ -76,6 +76,14 @@ TEST_P(Selecting, finds_the_largest_with_ties_and_nan_in_short_rows_and_in_long_
   check(out);
 }
 
+TEST_P(Selecting, finds_the_largest_of_long_rows_in_pieces_of_them) {
+  const Value x = input(DType::f32, {2, 3000}, -120, 120);  // many equals
+  Values out = b.ops("topk", {x}, {{"axis", int64_t{1}}, {"k", Dims{40}}});
+  const Values columns = b.ops("topk", {input(DType::i32, {1500, 3}, -1000, 1000, 5)}, {{"axis", int64_t{0}}, {"k", Dims{9}}});
+  out.insert(out.end(), columns.begin(), columns.end());
+  check(out);
+}
+
 TEST_P(Selecting, finds_the_last_position_of_the_largest) {
   const Value x = input(DType::f32, {6, 33}, -2, 2), u = input(DType::u8, {6, 33}, 0, 3, 5);
   check({b.op("arg_max", {x}, {{"axis", int64_t{1}}, {"select_last", true}}), b.op("arg_min", {u}, {{"axis", int64_t{0}}})});
@@ -126,6 +134,13 @@ TEST_P(Selecting, writes_at_positions_computed_along_several_axes) {
   const Value x = input(DType::f32, {2, 8, 9}, -100, 100), u = input(DType::f32, {2, 3, 4}, -9, 9, 3);
   const Value i = b.reshape(input(DType::i32, {1}, 7, 7), {}), j = b.reshape(input(DType::i32, {1}, 2, 2), {}), zero = b.constant(Tensor::scalar_int(DType::i32, 0));
   check({b.op("dynamic_update_slice", {x, u, zero, i, j})});
+}
+
+TEST_P(Selecting, writes_a_row_of_each_head_into_a_cache) {
+  const Value cache = input(DType::f32, {2, 3, 64, 32}, -100, 100), now = input(DType::f32, {2, 3, 1, 32}, -9, 9, 3);
+  const Value t = b.reshape(input(DType::i64, {1}, 41, 41), {}), zero = b.constant(Tensor::scalar_int(DType::i64, 0));
+  const std::string program = check({b.op("dynamic_update_slice", {cache, now, zero, zero, t, zero})});
+  EXPECT_NE(program.find("scatter"), std::string::npos);
 }
 
 TEST_P(Selecting, folds_by_a_region_of_its_own_in_the_order_of_the_elements) {

@@ -283,9 +283,52 @@ Value updated(passes::Rewriter& r, const Node& n, Value x, Value u, size_t a) {
   return b.select(b.broadcast_in_dim(inside, b.dims(x), {axis}), written, x);
 }
 
+// An update much smaller than the operand, as of key and value caches: its rows (the axes behind the last that is not whole) written at their positions.
+std::optional<Values> updated_rows(passes::Rewriter& r, const Node& n) {
+  const Graph& g = r.old();
+  const auto x = *constants(g.type(n.inputs[0]).dims), u = *constants(g.type(n.inputs[1]).dims);
+  size_t row_axes = 0;
+  bool computed = false;
+  for (size_t a = 0; a < x.size(); ++a)
+    if (x[a] != u[a]) row_axes = a + 1, computed = computed || !constant_start(g, n.inputs[a + 2]);
+  int64_t rows = 1, updates = 1, content = 1;
+  for (size_t a = 0; a < x.size(); ++a) (a < row_axes ? rows : content) *= x[a];
+  for (size_t a = 0; a < row_axes; ++a) updates *= u[a];
+  constexpr int64_t kShortRows = 16, kMostShortRows = 4096;  // each row is a transfer of its own
+  if (!computed || rows > kMostRows || updates * 4 > rows || (content < kShortRows && updates > kMostShortRows)) return std::nullopt;
+  Builder& b = r.builder();
+  const Dims dims = to_dims(std::vector<int64_t>(u.begin(), u.begin() + static_cast<std::ptrdiff_t>(row_axes)));
+  Value index;
+  for (size_t a = 0; a < row_axes; ++a) {
+    const auto axis = static_cast<int64_t>(a);
+    Value at = u[a] > 1 ? b.iota(DType::i32, dims, axis) : kNoValue;
+    if (x[a] != u[a]) {
+      const auto s = constant_start(g, n.inputs[a + 2]);
+      const Value start = s ? b.constant(Tensor::scalar_int(DType::i32, std::clamp<int64_t>(*s, 0, x[a] - u[a]))) : b.convert(clamped(b, r(n.inputs[a + 2]), x[a] - u[a]), DType::i32);
+      const Value full = b.broadcast_in_dim(start, dims, {});
+      at = at ? b.add(at, full) : full;
+    }
+    if (index && x[a] > 1) index = b.multiply(index, static_cast<double>(x[a]));
+    if (at) index = index ? b.add(index, at) : at;
+  }
+  Builder assign("assign");
+  const DType t = g.type(n.inputs[0]).dtype;
+  assign.input(Type::tensor(t, {}));
+  const Value second = assign.input(Type::tensor(t, {}));
+  const Value y = b.ops("scatter", {b.reshape(r(n.inputs[0]), {rows, content}), b.reshape(index, {updates}), b.reshape(r(n.inputs[1]), {updates, content})},
+                        {{"update_window_dims", Ints{1}},
+                         {"inserted_window_dims", Ints{0}},
+                         {"scatter_dims_to_operand_dims", Ints{0}},
+                         {"index_vector_dim", int64_t{1}},
+                         {"out_of_bounds", std::string("drop")}},
+                        {std::make_shared<const Graph>(assign.finish({second}))})[0];
+  return Values{b.reshape(y, g.type(n.outputs[0]).dims)};
+}
+
 Values apply_dynamic_update_slice(passes::Rewriter& r, const Node& n) {
   for (const Dim& d : r.old().type(n.inputs[1]).dims)
     if (d.is(0)) return {r(n.inputs[0])};
+  if (auto rows = updated_rows(r, n)) return *rows;
   return {updated(r, n, r(n.inputs[0]), r(n.inputs[1]), 0)};
 }
 

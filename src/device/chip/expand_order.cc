@@ -1,6 +1,8 @@
-// device/chip/expand_order.cc — sorts and largest elements by counting who comes before whom (all pairs, a fold) or by repeated maxima; positions of the
+// device/chip/expand_order.cc — sorts and largest elements by counting who comes before whom (all pairs, a fold), of long rows among the pieces that can hold
+// them, or by repeated maxima; positions of the
 // largest as folds; running folds from the end or without the element itself by those from the start.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "device/chip/expand_rules.h"
@@ -11,6 +13,7 @@ namespace {
 
 constexpr int64_t kMostPairs = int64_t{1} << 26;   // elements compared by counting
 constexpr int64_t kFewPairs = int64_t{1} << 16;    // so few that counting beats repeated maxima
+constexpr int64_t kShortRow = 256;                 // not worth cutting in pieces
 constexpr int64_t kMostRounds = 128;               // of repeated maxima
 
 Ints all_but(int64_t rank, int64_t axis, int64_t instead) {
@@ -20,6 +23,15 @@ Ints all_but(int64_t rank, int64_t axis, int64_t instead) {
 }
 
 Ints same_axes(int64_t rank) { return all_but(rank, -1, 0); }
+
+// The permutation that puts an axis behind all others.
+Ints axis_last(int64_t rank, int64_t axis) {
+  Ints out;
+  for (int64_t a = 0; a < rank; ++a)
+    if (a != axis) out.push_back(a);
+  out.push_back(axis);
+  return out;
+}
 
 // Less than every number of the type, for folds by maximum; or, for sums of one element, 0.
 double least(DType t) { return float_info(t).has_inf ? -std::numeric_limits<double>::infinity() : -float_info(t).largest; }
@@ -38,15 +50,16 @@ Value placed_by_rank(Builder& b, Value x, Value rank, int64_t axis, int64_t k) {
   return is_float(t) ? b.reduce("maximum", b.select(here, all, least(t)), {r}, false) : b.sum(b.select(here, all, 0), {r}, false);
 }
 
-// rank[i] = elements that come before element i along the axis; before(j, i) of tensors over [dims..., n], j along the last axis.
+// rank[i] = elements that come before element i along the axis; before(j, i) of tensors over [dims..., n], j along the last axis. `order`: by which equal
+// elements are told apart; none: their positions.
 template <class Before>
-Value ranks(Builder& b, const Dims& x, int64_t axis, Before before) {
+Value ranks(Builder& b, const Dims& x, int64_t axis, Value order, Before before) {
   const auto r = static_cast<int64_t>(x.size());
   const int64_t n = x[static_cast<size_t>(axis)].value();
   Dims dims = x;
   dims.push_back(n);
-  const Value earlier = b.compare(b.iota(DType::i32, dims, r), b.iota(DType::i32, dims, axis), "LT");
   const auto spread = [&](Value v, bool j) { return b.broadcast_in_dim(v, dims, j ? all_but(r, axis, r) : same_axes(r)); };
+  const Value earlier = order ? b.compare(spread(order, true), spread(order, false), "LT") : b.compare(b.iota(DType::i32, dims, r), b.iota(DType::i32, dims, axis), "LT");
   return b.sum(b.convert(before(spread, earlier, dims), DType::i32), {r}, false);
 }
 
@@ -78,7 +91,7 @@ Values apply_sort(passes::Rewriter& r, const Node& n) {
   for (const Value v : n.inputs) x.push_back(r(v));
   const int64_t axis = b.rank(x[0]) == 0 ? 0 : sort_axis(r.old(), n);
   if (b.rank(x[0]) == 0 || b.dim(x[0], axis).value() <= 1 || b.type(x[0]).elements_count().is(0)) return x;
-  const Value rank = ranks(b, b.dims(x[0]), axis, [&](const auto& spread, Value earlier, const Dims& dims) {
+  const Value rank = ranks(b, b.dims(x[0]), axis, {}, [&](const auto& spread, Value earlier, const Dims& dims) {
     Values forward, backward;
     for (const Value v : x) {
       const Value i = spread(v, false), j = spread(v, true);
@@ -106,22 +119,42 @@ std::optional<Top> top_of(const Graph& g, const Node& n) {
   return Top{n.attrs.integer("axis"), *k, n.attrs.flag("largest")};
 }
 
+// The k largest of a row lie in the k pieces of it with the largest elements. Lengths of pieces and their count, so that counting among the pieces and among
+// the elements of k of them costs alike.
+struct Pieces {
+  int64_t count = 1, length = 1;
+};
+Pieces pieces_of(int64_t n, int64_t k) {
+  Pieces p;
+  p.length = std::max<int64_t>(1, static_cast<int64_t>(std::sqrt(static_cast<double>(n) / static_cast<double>(std::max<int64_t>(k, 1)))));
+  p.count = (n + p.length - 1) / p.length;
+  return p;
+}
+bool worth_pieces(const Graph& g, Value x, const Top& top) {
+  const auto dims = constants(g.type(x).dims);
+  if (!dims || !top.largest || is_bool(g.type(x).dtype)) return false;
+  const int64_t n = (*dims)[static_cast<size_t>(top.axis)], rows = n > 0 ? element_count(*dims) / n : 0;
+  const Pieces p = pieces_of(n, top.k);
+  const int64_t left = top.k * p.length;
+  return p.length > 1 && p.count > top.k && n <= (int64_t{1} << 24) && left < (1 << 15) && p.count < (1 << 15) && rows <= (1 << 20) && rows * (left * left + p.count * p.count) <= kMostPairs;
+}
+
 std::string refuse_top(const Graph& g, const Node& n) {
   const Type& x = g.type(n.inputs[0]);
   if (!x.ranked) return "a value whose rank is only known at run time";
   if (x.dtype == DType::u64) return "an order of u64";
   const auto top = top_of(g, n);
   if (!top) return "";
-  if (within_pairs(g, n.inputs[0], top->axis, kMostPairs)) return "";
+  if (within_pairs(g, n.inputs[0], top->axis, kMostPairs) || worth_pieces(g, n.inputs[0], *top)) return "";
   if (top->k > kMostRounds) return std::to_string(top->k) + " largest of rows this long";
   return top->largest && !is_bool(x.dtype) ? "" : "the smallest of rows this long";
 }
 
-// Positions are exact, NaN is the largest, the first of equals comes first.
-Values top_by_counting(Builder& b, Value x, const Top& top, DType index) {
+// NaN is the largest, the first of equals comes first: by `positions`, i32, if given.
+Values top_by_counting(Builder& b, Value x, const Top& top, DType index, Value positions = {}) {
   const bool floats = is_float(b.dtype(x));
   const Value key = is_bool(b.dtype(x)) ? b.convert(x, DType::i32) : x;
-  const Value rank = ranks(b, b.dims(x), top.axis, [&](const auto& spread, Value earlier, const Dims&) {
+  const Value rank = ranks(b, b.dims(x), top.axis, positions, [&](const auto& spread, Value earlier, const Dims&) {
     const Value i = spread(key, false), j = spread(key, true);
     const auto larger = [&](Value u, Value v) {  // u comes before v
       const Value more = b.compare(u, v, "GT");
@@ -130,8 +163,29 @@ Values top_by_counting(Builder& b, Value x, const Top& top, DType index) {
     const Value before = top.largest ? larger(j, i) : larger(i, j), after = top.largest ? larger(i, j) : larger(j, i);
     return b.logical_or(before, b.logical_and(earlier, b.logical_not(after)));
   });
-  const Value position = placed_by_rank(b, b.iota(DType::i32, b.dims(x), top.axis), rank, top.axis, top.k);
+  const Value position = placed_by_rank(b, positions ? positions : b.iota(DType::i32, b.dims(x), top.axis), rank, top.axis, top.k);
   return {placed_by_rank(b, x, rank, top.axis, top.k), b.convert(position, index)};
+}
+
+Values top_by_pieces(Builder& b, Value x, const Top& top, DType index) {
+  const DType t = b.dtype(x);
+  const int64_t rank = b.rank(x), n = b.dim(x, top.axis).value();
+  const Pieces p = pieces_of(n, top.k);
+  const Ints to_last = axis_last(rank, top.axis);
+  x = b.transpose(x, to_last);
+  Dims result = b.dims(x);
+  result.back() = top.k;
+  const int64_t rows = b.type(x).elements_count().value() / n, k = top.k;
+  x = b.pad(b.reshape(x, {rows, n}), is_float(t) ? least(t) : static_cast<double>(int_min(t)), {0, 0}, {0, p.count * p.length - n});
+  const Value best = b.reduce("maximum", b.reshape(x, {rows, p.count, p.length}), {2}, false);
+  const Value chosen = top_by_counting(b, best, {1, k, true}, DType::i32)[1];
+  const Value row = b.add(b.multiply(b.iota(DType::i32, {rows, k}, 0), static_cast<double>(p.count)), chosen);
+  const Value found = b.reshape(take_rows(b, b.reshape(x, {rows * p.count, p.length}), b.reshape(row, {rows * k}), 0), {rows, k * p.length});
+  const Dims lying{rows, k, p.length};
+  const Value position = b.add(b.multiply(b.broadcast_in_dim(chosen, lying, {0, 1}), static_cast<double>(p.length)), b.iota(DType::i32, lying, 2));
+  Values out = top_by_counting(b, found, {1, k, true}, index, b.reshape(position, {rows, k * p.length}));
+  for (Value& v : out) v = b.transpose(b.reshape(v, result), inverse(to_last));
+  return out;
 }
 
 Values top_by_rounds(Builder& b, Value x, const Top& top, DType index) {
@@ -165,8 +219,9 @@ Values apply_top(passes::Rewriter& r, const Node& n) {
   const Top top = *top_of(r.old(), n);
   const Type &values = r.old().type(n.outputs[0]), &indices = r.old().type(n.outputs[1]);
   if (values.elements_count().is(0)) return {b.full(values.dims, values.dtype, 0), b.full(indices.dims, indices.dtype, 0)};
-  const bool few = within_pairs(r.old(), n.inputs[0], top.axis, kFewPairs) || top.k > kMostRounds || !top.largest || is_bool(values.dtype);
-  return few ? top_by_counting(b, x, top, indices.dtype) : top_by_rounds(b, x, top, indices.dtype);
+  const bool few = within_pairs(r.old(), n.inputs[0], top.axis, kFewPairs) || (b.dim(x, top.axis).value() <= kShortRow && within_pairs(r.old(), n.inputs[0], top.axis, kMostPairs));
+  if (!few && worth_pieces(r.old(), n.inputs[0], top)) return top_by_pieces(b, x, top, indices.dtype);
+  return few || within_pairs(r.old(), n.inputs[0], top.axis, kMostPairs) ? top_by_counting(b, x, top, indices.dtype) : top_by_rounds(b, x, top, indices.dtype);
 }
 
 // ---- arg_max, arg_min
@@ -213,10 +268,7 @@ Values apply_cumulative(passes::Rewriter& r, const Node& n) {
   Builder& b = r.builder();
   const int64_t axis = n.attrs.integer("axis"), rank = b.rank(r(n.inputs[0]));
   const std::string& body = n.attrs.text("body");
-  Ints to_last;
-  for (int64_t a = 0; a < rank; ++a)
-    if (a != axis) to_last.push_back(a);
-  to_last.push_back(axis);
+  const Ints to_last = axis_last(rank, axis);
   Value x = b.transpose(r(n.inputs[0]), to_last);
   const bool reverse = n.attrs.flag("reverse");
   if (reverse) x = b.reverse(x, {rank - 1});
