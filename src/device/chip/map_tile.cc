@@ -297,14 +297,19 @@ Program TileMapper::run() {
 }
 
 Program map_tiles(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options) {
-  TileMapper mapper(chip, graph, steps, options);
-  Program program = mapper.run();
-  if (!mapper.differs()) return program;
-  // What is best of each step by itself is most often so of all together; if not, the closed forms' choices stand.
   MapOptions closed = options;
   closed.search = false;
+  std::optional<Program> found;
+  try {
+    TileMapper mapper(chip, graph, steps, options);
+    found = mapper.run();
+    if (!mapper.differs()) return std::move(*found);
+  } catch (const Error& e) {  // a choice for one step may leave too little room for another of its kind
+    if (!options.search || e.kind() != ErrorKind::capacity) throw;
+  }
+  // What is best of each step by itself is most often so of all together; if not, the closed forms' choices stand.
   Program other = TileMapper(chip, graph, steps, closed).run();
-  return simulate(chip, other).total_ns < simulate(chip, program).total_ns ? other : program;
+  return found && simulate(chip, *found).total_ns <= simulate(chip, other).total_ns ? std::move(*found) : other;
 }
 
 }  // namespace bascule::device::chip

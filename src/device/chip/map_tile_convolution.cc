@@ -327,6 +327,8 @@ TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, c
     return ConvolutionPlan{way, parts("images"), parts("groups"), parts("channels"), parts("rows"), choice.find("channels outer") != std::string::npos};
   };
   if (number_of(pin, "images") > 0) return parsed(pin);
+  const std::string kind = kind_of(s);
+  if (const std::string* choice = known(kind)) return parsed(*choice);
   std::vector<ConvolutionPlan::Way> ways{ConvolutionPlan::taps};
   if (!c.stuffed && c.taps > 1) ways.push_back(ConvolutionPlan::packed);
   constexpr double kMostOnVector = 256;  // instructions of a box
@@ -348,7 +350,7 @@ TileMapper::ConvolutionPlan TileMapper::plan_convolution(const Convolution& c, c
               if (const double seconds = convolution_seconds(c, plan, limit); found.wants(seconds)) found.add(seconds, plan.text());
             }
         }
-  return parsed(fastest(s, found));
+  return parsed(fastest(s, kind, found));
 }
 
 // Where the product finds what the box reads, over G, C, T..., N, S...: in place, among zeros on the cores where the box reaches beyond the input, or

@@ -188,7 +188,8 @@ class TileMapper {
     bool wants(double seconds) const { return best.size() < kMost || seconds < best.back().first; }
     void add(double seconds, std::string choice);
   };
-  std::string fastest(const Step& s, const Candidates& found);
+  std::string fastest(const Step& s, const std::string& kind, const Candidates& found);
+  const std::string* known(const std::string& kind) const;  // the choice for a kind that was searched
   double trial_ns(const Step& s, const std::string& choice, double before_ns);
   std::string kind_of(const Step& s);
   void copy_home(TileMapper& from, Value v);

@@ -230,6 +230,8 @@ TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, c
                            std::max<int64_t>(number_of(choice, "k"), 1), choice.find("n outer") != std::string::npos};
   };
   if (number_of(pin, "m") > 0) return parsed(pin);
+  const std::string kind = kind_of(s);
+  if (const std::string* choice = known(kind)) return parsed(*choice);
   const double limit = std::min(local_limit_ * 2, 0.95 * static_cast<double>(e_.largest_free(Role::scratchpad)) * cores_);
   const double whole = (c.lhs_bytes() + c.rhs_bytes() + c.batch * c.m * c.n * c.tile_factor) * (overlap_ ? 2 : 1);
   if (whole <= limit && !overlap_) return {};
@@ -268,7 +270,7 @@ TileMapper::ContractionPlan TileMapper::plan_contraction(const Contraction& c, c
     for (const Parts& m : ms)
       for (const Parts& n : ns)
         for (const Parts& k : ks) consider(b, m, n, k);
-  return parsed(fastest(s, found));
+  return parsed(fastest(s, kind, found));
 }
 
 void TileMapper::map_contraction(const Step& s) {

@@ -1,6 +1,7 @@
 // device/chip/map_tile_search.cc — the timing model's choice among the closed form's best, where transfers run beside the work and a closed form cannot
 // know what hides behind what: each kind of product is mapped and timed by itself, behind a product before it. Knows no tile.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/error.h"
@@ -11,7 +12,7 @@ namespace bascule::device::chip {
 namespace {
 
 constexpr double kWorth = 1.3;  // times the closed form's best that a choice worth a trial may take
-constexpr double kTrial = 25;   // instructions that beginning a trial takes the time of
+constexpr double kTrial = 60;   // instructions that beginning a trial takes the time of
 
 }  // namespace
 
@@ -21,8 +22,9 @@ void TileMapper::Candidates::add(double seconds, std::string choice) {
   best.emplace(at, seconds, std::move(choice));
 }
 
-// Steps of one kind take the same time: sizes, types, where operands lie, room.
+// Steps of one kind take the same time: sizes, types, where operands lie, about as much room. "": closed forms decide.
 std::string TileMapper::kind_of(const Step& s) {
+  if (!options_.search || !overlap_ || chips_ > 1) return "";
   std::string key = e_.step().name;
   const auto add = [&](int64_t x) { key += ' ' + std::to_string(x); };
   const auto view = [&](const View& v) {
@@ -41,6 +43,7 @@ std::string TileMapper::kind_of(const Step& s) {
   view(s.rhs);
   for (const View& v : s.epilogue_operands) view(v);
   add(static_cast<int64_t>(e_.buffer(home(s.result)).memory));
+  add(std::lround(8 * std::log2(1.0 + static_cast<double>(e_.largest_free(Role::scratchpad)))));
   return key;
 }
 
@@ -91,11 +94,15 @@ double TileMapper::trial_ns(const Step& s, const std::string& choice, double bef
   return simulate(chip_, program).total_ns;
 }
 
-std::string TileMapper::fastest(const Step& s, const Candidates& found) {
+const std::string* TileMapper::known(const std::string& kind) const {
+  const auto at = searched_.find(kind);
+  return at == searched_.end() ? nullptr : &at->second;
+}
+
+std::string TileMapper::fastest(const Step& s, const std::string& kind, const Candidates& found) {
   const std::string& closed_form = found.best.front().second;
-  if (!options_.search || !overlap_ || chips_ > 1 || search_left_ <= 0 || found.best.size() == 1) return closed_form;
-  const auto [at, made] = searched_.try_emplace(kind_of(s), closed_form);
-  if (!made) return at->second;
+  if (kind.empty() || search_left_ <= 0) return closed_form;
+  const auto at = searched_.try_emplace(kind, closed_form).first;
   double least = std::numeric_limits<double>::infinity();
   for (const auto& [seconds, choice] : found.best) {
     if (search_left_ <= 0 || seconds > kWorth * found.best.front().first) break;
