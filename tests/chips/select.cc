@@ -64,6 +64,12 @@ TEST_P(Selecting, sorts_several_values_by_one_and_keeps_the_order_of_equals) {
 TEST_P(Selecting, finds_the_largest_with_ties_and_nan_in_short_rows_and_in_long_ones) {
   const Value few = input(DType::f32, {5, 17}, -3, 3);
   Values out = b.ops("topk", {few}, {{"axis", int64_t{1}}, {"k", Dims{4}}});
+  Tensor odd = Tensor::from_doubles(DType::f32, {2, 8}, std::vector<double>{INFINITY, 1, NAN, INFINITY, NAN, -INFINITY, 1, 0, 0, NAN, -INFINITY, INFINITY, 3, NAN, 3, INFINITY});
+  const Value strange = given(odd);
+  for (const bool largest : {true, false}) {
+    const Values of_odd = b.ops("topk", {strange}, {{"axis", int64_t{1}}, {"k", Dims{7}}, {"largest", largest}});
+    out.insert(out.end(), of_odd.begin(), of_odd.end());
+  }
   const Value smallest = b.ops("topk", {few}, {{"axis", int64_t{0}}, {"k", Dims{2}}, {"largest", false}})[1];
   out.push_back(smallest);
   Tensor x(DType::f32, {2, 700});

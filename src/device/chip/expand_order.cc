@@ -150,20 +150,24 @@ std::string refuse_top(const Graph& g, const Node& n) {
   return top->largest && !is_bool(x.dtype) ? "" : "the smallest of rows this long";
 }
 
-// NaN is the largest, the first of equals comes first: by `positions`, i32, if given.
-Values top_by_counting(Builder& b, Value x, const Top& top, DType index, Value positions = {}) {
-  const bool floats = is_float(b.dtype(x));
-  const Value key = is_bool(b.dtype(x)) ? b.convert(x, DType::i32) : x;
-  const Value rank = ranks(b, b.dims(x), top.axis, positions, [&](const auto& spread, Value earlier, const Dims&) {
+// NaN is the largest, the first of equals comes first: by `positions` below `bound`, i32, if given.
+Values top_by_counting(Builder& b, Value x, const Top& top, DType index, Value positions = {}, int64_t bound = 0) {
+  if (!positions) {
+    positions = b.iota(DType::i32, b.dims(x), top.axis);
+    bound = b.dim(x, top.axis).value();
+  }
+  // A NaN counts as the largest number, and as earlier (later, among the smallest) than all that are that number.
+  Value key = is_bool(b.dtype(x)) ? b.convert(x, DType::i32) : x, order = positions;
+  if (is_float(b.dtype(x))) {
+    const Value broken = b.compare(x, x, "NE");
+    key = b.select(broken, -least(b.dtype(x)), x);
+    order = b.add(positions, b.multiply(b.convert(broken, DType::i32), static_cast<double>(top.largest ? -bound : bound)));
+  }
+  const Value rank = ranks(b, b.dims(x), top.axis, order, [&](const auto& spread, Value earlier, const Dims&) {
     const Value i = spread(key, false), j = spread(key, true);
-    const auto larger = [&](Value u, Value v) {  // u comes before v
-      const Value more = b.compare(u, v, "GT");
-      return floats ? b.logical_or(more, b.logical_and(b.compare(u, u, "NE"), b.compare(v, v, "EQ"))) : more;
-    };
-    const Value before = top.largest ? larger(j, i) : larger(i, j), after = top.largest ? larger(i, j) : larger(j, i);
-    return b.logical_or(before, b.logical_and(earlier, b.logical_not(after)));
+    return b.logical_or(b.compare(j, i, top.largest ? "GT" : "LT"), b.logical_and(earlier, b.compare(j, i, "EQ")));
   });
-  const Value position = placed_by_rank(b, positions ? positions : b.iota(DType::i32, b.dims(x), top.axis), rank, top.axis, top.k);
+  const Value position = placed_by_rank(b, positions, rank, top.axis, top.k);
   return {placed_by_rank(b, x, rank, top.axis, top.k), b.convert(position, index)};
 }
 
@@ -183,7 +187,7 @@ Values top_by_pieces(Builder& b, Value x, const Top& top, DType index) {
   const Value found = b.reshape(take_rows(b, b.reshape(x, {rows * p.count, p.length}), b.reshape(row, {rows * k}), 0), {rows, k * p.length});
   const Dims lying{rows, k, p.length};
   const Value position = b.add(b.multiply(b.broadcast_in_dim(chosen, lying, {0, 1}), static_cast<double>(p.length)), b.iota(DType::i32, lying, 2));
-  Values out = top_by_counting(b, found, {1, k, true}, index, b.reshape(position, {rows, k * p.length}));
+  Values out = top_by_counting(b, found, {1, k, true}, index, b.reshape(position, {rows, k * p.length}), p.count * p.length);
   for (Value& v : out) v = b.transpose(b.reshape(v, result), inverse(to_last));
   return out;
 }
