@@ -74,6 +74,19 @@ Box weights_box(const Step& s, const Box& box) {
 
 }  // namespace
 
+TapReach reach_of_tap(const WindowAxis& axis, int64_t tap, int64_t begin, int64_t size) {
+  TapReach r;
+  const int64_t shift = tap * axis.dilation - axis.low;
+  for (int64_t p = begin; p < begin + size; ++p) {
+    const int64_t at = p * axis.stride + shift;
+    if (at < 0 || at % axis.base != 0 || at / axis.base >= axis.in) continue;
+    if (r.count == 0) r.begin = p, r.from = at / axis.base;
+    else if (r.count == 1) r.step = p - r.begin, r.by = at / axis.base - r.from;
+    ++r.count;
+  }
+  return r;
+}
+
 TileMapper::Convolution TileMapper::convolution_of(const Step& s) {
   Convolution c{s, s.windows.size(), place(s.lhs), place(s.rhs), {home(s.result), s.out.offset, s.out.strides}, {}};
   Extents x_axes{s.images, s.groups, s.in_channels}, w_axes{s.groups, s.out_channels, s.in_channels};
@@ -129,23 +142,15 @@ void TileMapper::convolution_by_tap(const Convolution& c, const Box& box, const 
     Part p{from, acc, kernels, {}, true, true};
     for (size_t a = 0; a < c.S && p.any; ++a) {
       const WindowAxis& v = s.windows[a];
-      const int64_t shift = tap[a] * v.dilation - v.low;
-      int64_t begin = 0, step = 1, count = 0, first = 0, by_in = 1;
-      for (int64_t q = box.begin[3 + a]; q < box.begin[3 + a] + box.size[3 + a]; ++q) {
-        const int64_t pos = q * v.stride + shift;
-        if (pos < 0 || pos % v.base != 0 || pos / v.base >= v.in) continue;
-        if (count == 0) begin = q, first = pos / v.base;
-        else if (count == 1) step = q - begin, by_in = pos / v.base - first;
-        ++count;
-      }
-      p.any = count > 0;
-      p.full = p.full && count == box.size[3 + a];
-      p.in.offset += first * from.strides[3 + a];
-      p.in.strides[3 + a] = from.strides[3 + a] * by_in;
-      p.out.offset += begin * acc.strides[3 + a];
-      p.out.strides[3 + a] = acc.strides[3 + a] * step;
+      const TapReach r = reach_of_tap(v, tap[a], box.begin[3 + a], box.size[3 + a]);
+      p.any = r.count > 0;
+      p.full = p.full && r.count == box.size[3 + a];
+      p.in.offset += r.from * from.strides[3 + a];
+      p.in.strides[3 + a] = from.strides[3 + a] * r.by;
+      p.out.offset += r.begin * acc.strides[3 + a];
+      p.out.strides[3 + a] = acc.strides[3 + a] * r.step;
       p.w.offset += (v.reversed ? v.taps - 1 - tap[a] : tap[a]) * kernels.strides[3 + a];
-      p.count.push_back(count);
+      p.count.push_back(r.count);
     }
     return p;
   };

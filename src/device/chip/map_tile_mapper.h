@@ -59,6 +59,12 @@ struct Product {
   bool accumulate = false;
 };
 
+// Of outputs begin .. begin + size of an axis, those that one tap reaches: `begin`, then every `step`th, `count` of them; they read inputs `from`, from + by ...
+struct TapReach {
+  int64_t begin = 0, step = 1, count = 0, from = 0, by = 1;
+};
+TapReach reach_of_tap(const WindowAxis& axis, int64_t tap, int64_t begin, int64_t size);
+
 // The class of work of a scalar operator on so many tensors.
 WorkClass work_class(loops::Op fn, int tensors);
 

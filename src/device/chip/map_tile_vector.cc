@@ -540,15 +540,6 @@ void TileMapper::map_rows(const Step& s) {
   end_kernel(main_bytes);
 }
 
-namespace {
-
-// Outputs begin, begin + step, ... (count of them) of one axis read inputs from, from + by, ... for one tap.
-struct Reach {
-  int64_t begin = 0, step = 1, count = 0, from = 0, by = 1;
-};
-
-}  // namespace
-
 // Fold of the box's windows into acc, f32, which holds the initial value.
 void TileMapper::window_box(const Step& s, const Place& x, const Box& box, const Place& acc) {
   const size_t n = s.axes.size();
@@ -591,18 +582,7 @@ void TileMapper::window_box(const Step& s, const Place& x, const Box& box, const
     bool any = true;
     for (size_t a = 0; a < n && any; ++a) {
       const WindowAxis& w = s.windows[a];
-      const Reach r = [&] {
-        Reach made;
-        const int64_t shift = tap[a] * w.dilation - w.low;
-        for (int64_t p = box.begin[a]; p < box.begin[a] + box.size[a]; ++p) {
-          const int64_t at = p * w.stride + shift;
-          if (at < 0 || at % w.base != 0 || at / w.base >= w.in) continue;
-          if (made.count == 0) made.begin = p, made.from = at / w.base;
-          else if (made.count == 1) made.step = p - made.begin, made.by = at / w.base - made.from;
-          ++made.count;
-        }
-        return made;
-      }();
+      const TapReach r = reach_of_tap(w, tap[a], box.begin[a], box.size[a]);
       any = r.count > 0;
       // Element j of the part: output begin + j * step, input from + j * by.
       in.offset += r.from * x.strides[a];
