@@ -129,8 +129,9 @@ std::string refuse_gather(const Graph& g, const Node& n) {
   if ((row_gather(g, n) && !drop) || (all_static(g, n) && even_gather(g, n))) return std::string(kAsItIs);
   if (!all_static(g, n)) return "";
   const Windows w = gather_windows(g, n);
-  if (element_count(w.operand) == 0 || g.type(n.outputs[0]).elements_count().is(0)) return std::string(kAsItIs);
-  return w.rows() > kMostRows ? "more than 2^24 rows to gather from" : "";
+  const int64_t elements = element_count(w.operand);
+  if (elements == 0 || g.type(n.outputs[0]).elements_count().is(0)) return std::string(kAsItIs);
+  return elements < 0 || w.rows() > kMostRows ? "more than 2^24 rows to gather from" : "";
 }
 
 Values apply_gather(passes::Rewriter& r, const Node& n) {
@@ -193,7 +194,7 @@ std::string refuse_scatter(const Graph& g, const Node& n) {
   if (!scatter_fold(g, n)) return "writes combined by other than assignment, sum, maximum or minimum";
   if (!all_static(g, n)) return "";
   const Windows w = scatter_windows(g, n);
-  return w.rows() > kMostRows ? "more than 2^24 rows to write to" : "";
+  return element_count(w.operand) < 0 || w.rows() > kMostRows ? "more than 2^24 rows to write to" : "";
 }
 
 Values apply_scatter(passes::Rewriter& r, const Node& n) {
@@ -287,6 +288,7 @@ Value updated(passes::Rewriter& r, const Node& n, Value x, Value u, size_t a) {
 std::optional<Values> updated_rows(passes::Rewriter& r, const Node& n) {
   const Graph& g = r.old();
   const auto x = *constants(g.type(n.inputs[0]).dims), u = *constants(g.type(n.inputs[1]).dims);
+  if (element_count(x) < 0) return std::nullopt;
   size_t row_axes = 0;
   bool computed = false;
   for (size_t a = 0; a < x.size(); ++a)

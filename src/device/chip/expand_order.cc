@@ -67,7 +67,7 @@ bool within_pairs(const Graph& g, Value x, int64_t axis, int64_t most) {
   const auto dims = constants(g.type(x).dims);
   if (!dims) return true;
   const int64_t total = element_count(*dims), n = (*dims)[static_cast<size_t>(axis)];
-  return n <= (int64_t{1} << 20) && total <= (int64_t{1} << 40) && total * n <= most;
+  return n <= (int64_t{1} << 20) && total >= 0 && total <= (int64_t{1} << 40) && total * n <= most;
 }
 
 // ---- sort
@@ -132,7 +132,7 @@ Pieces pieces_of(int64_t n, int64_t k) {
 }
 bool worth_pieces(const Graph& g, Value x, const Top& top) {
   const auto dims = constants(g.type(x).dims);
-  if (!dims || !top.largest || is_bool(g.type(x).dtype)) return false;
+  if (!dims || !top.largest || is_bool(g.type(x).dtype) || element_count(*dims) < 0) return false;
   const int64_t n = (*dims)[static_cast<size_t>(top.axis)], rows = n > 0 ? element_count(*dims) / n : 0;
   const Pieces p = pieces_of(n, top.k);
   const int64_t left = top.k * p.length;

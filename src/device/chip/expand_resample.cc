@@ -34,7 +34,7 @@ Samples samples(Builder& b, Value start, Value size, int64_t bins, int64_t per_b
 std::string refuse_roi_align(const Graph& g, const Node& n) {
   if (n.attrs.integer("sampling_ratio") < 1) return "as many samples as the data decide";
   const auto x = constants(g.type(n.inputs[0]).dims);
-  return x && (*x)[0] * (*x)[2] > (int64_t{1} << 24) / std::max<int64_t>((*x)[3], 1) ? "more than 2^24 rows to gather from" : "";
+  return x && (element_count(*x) < 0 || ((*x)[1] > 0 && element_count(*x) / (*x)[1] > (int64_t{1} << 24))) ? "more than 2^24 rows to gather from" : "";
 }
 
 Values apply_roi_align(passes::Rewriter& r, const Node& n) {
