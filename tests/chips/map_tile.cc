@@ -1,4 +1,4 @@
-// tests/chips/map_tile.cc — steps cut to tiles give what the references give, however small the local memory and however many cores and chips.
+// tests/chips/map_tile.cc — steps cut to tiles give what the references give, however small the local memory and however many cores.
 #include "device/chip/map.h"
 #include "device/chip/map_tile.h"
 
@@ -196,23 +196,6 @@ TEST(MapTile, the_timing_model_chooses_parts_within_its_budget) {
   std::string pins;
   for (const StepInfo& s : found.steps) pins += s.name + ": " + s.choice + "\n";
   EXPECT_EQ(map(chip, g, {.search = false, .pinned = pins}).text(), found.text());
-}
-
-TEST(MapTile, two_chips_reduce_once_after_columns_and_rows) {
-  Builder b("mlp");
-  uint64_t seed = 3;
-  const auto weight = [&](std::vector<int64_t> dims) { return b.constant(ops::random_tensor(DType::f32, dims, -0.1, 0.1, seed)); };
-  const Value x = b.input(f32({32, 256}), "x");
-  const Value up = b.op("gelu", {b.dot_general(x, weight({256, 1024}), {}, {}, {1}, {0})});
-  const Graph g = b.finish({b.add(b.dot_general(up, weight({1024, 256}), {}, {}, {1}, {0}), x)}, {"y"});
-  for (const char* name : {"tpu_v5e", "h100_sxm"}) {
-    const Graph prepared = prepare(g);
-    const Program p = map_tiles(find_chip(name), prepared, make_steps(prepared), {.chips = 2});
-    EXPECT_EQ(check(find_chip(name), p), std::vector<std::string>{});
-    EXPECT_EQ(count(p, Opcode::collective), 1);
-    EXPECT_GT(simulate(find_chip(name), p).total_ns, 0);
-  }
-  EXPECT_THROW(map_tiles(find_chip("tpu_v5e"), prepare(g), make_steps(prepare(g)), {.chips = 100'000}), Error);
 }
 
 }  // namespace

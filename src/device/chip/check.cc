@@ -304,7 +304,7 @@ class Checker {
       case Opcode::stats: return out.elements() == 2 * x.rows() ? true : refuse("mean and variance of " + std::to_string(x.rows()) + " rows", sizes(out));
       case Opcode::iota: return i.kept >= 0 && i.kept < out.rank ? true : refuse("a dimension of " + sizes(out), std::to_string(i.kept));
       case Opcode::collective:
-        if (i.fn != loops::Op::load || p_.ranks == 1) return same(out, x, "a result");
+        if (i.fn != loops::Op::load) return same(out, x, "a result");
         if (x.rank != 2 || out.rank != 3 || out.sizes[0] != x.sizes[0] || out.sizes[1] != p_.ranks || out.sizes[2] != x.sizes[1])
           return refuse("parts [i, j] joined as [i, " + std::to_string(p_.ranks) + ", j]", sizes(out) + " from " + sizes(x));
         return true;

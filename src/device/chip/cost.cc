@@ -42,10 +42,10 @@ CostModel::CostModel(const Chip& chip, const Program& program, double schedule_f
     } else {
       main_bytes_per_s_ = m.bytes_per_s * m.achieved;
       main_latency_ns_ = m.latency_ns;
-      if (chip.level != Level::instruction) {  // one server: the stacks of the cores in use, of all chips
-        const int64_t chips = program.ranks > 1 ? 1 : std::max<int64_t>(program.chips, 1), cores = std::max<int64_t>(program.cores, 1);
+      if (chip.level != Level::instruction) {  // one server: the stacks of the cores in use
+        const int64_t cores = std::max<int64_t>(program.cores, 1);
         const int64_t shared = m.shared_by_cores > 0 ? m.shared_by_cores : chip.cores;
-        main_bytes_per_s_ *= static_cast<double>(chips) * std::min(1.0, static_cast<double>((cores + shared - 1) / shared * shared) / static_cast<double>(chip.cores));
+        main_bytes_per_s_ *= std::min(1.0, static_cast<double>((cores + shared - 1) / shared * shared) / static_cast<double>(chip.cores));
       } else if (m.shared_by_cores > 0 && m.shared_by_cores < chip.cores) {
         cores_of_stack_ = m.shared_by_cores;
         main_bytes_per_s_ *= static_cast<double>(m.shared_by_cores) / static_cast<double>(chip.cores);
@@ -218,7 +218,7 @@ Cost CostModel::dma(const Instruction& i) const {
 Cost CostModel::collective(const Instruction& i) const {
   const auto c = static_cast<double>(program_.ranks_of_chip()), k = static_cast<double>(std::max<int64_t>(program_.chips, 1));
   Cost cost;
-  if (program_.ranks <= 1 && program_.chips <= 1) return cost;
+  if (program_.ranks <= 1) return cost;
   const bool gather = i.fn == loops::Op::load;
   const double turns = gather ? 1 : 2, whole = bytes(i.out);
   if (c > 1) {  // by the core's DMA engines, through the memories of the ranks

@@ -61,13 +61,15 @@ WorkClass like(WorkClass c) {
 }  // namespace
 
 TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options)
-    : chip_(chip), graph_(graph), steps_(steps), options_(options), e_(chip, graph.name, options.cores > 0 ? options.cores : std::max<int64_t>(chip.default_cores, 1)) {
-  const int64_t cores = e_.program().cores, chips = std::max<int64_t>(options.chips, 1);
-  if (cores > chip.cores)
-    fail_usage("chip:" + chip.name, "at most " + std::to_string(chip.cores) + " cores", std::to_string(cores), "Ask for fewer cores, or more chips");
-  e_.program().chips = chips;
-  e_.program().ranks = std::max<int64_t>(options.ranks, 1);
-  cores_ = static_cast<int32_t>(cores * chips / e_.program().ranks);
+    : chip_(chip), graph_(graph), steps_(steps), e_(chip, graph.name, options.cores > 0 ? options.cores : std::max<int64_t>(chip.default_cores, 1)) {
+  Program& program = e_.program();
+  if (program.cores > chip.cores)
+    fail_usage("chip:" + chip.name, "at most " + std::to_string(chip.cores) + " cores", std::to_string(program.cores), "Ask for fewer cores, or more chips");
+  program.chips = std::max<int64_t>(options.chips, 1);
+  program.ranks = std::max<int64_t>(options.ranks, 1);
+  if (program.chips != program.ranks)
+    fail_internal("mapping to chip:" + chip.name, "a rank for each chip (map_ranks.h)", std::to_string(program.ranks) + " ranks for " + std::to_string(program.chips) + " chips");
+  cores_ = static_cast<int32_t>(program.cores);
   staged_ = chip.machine == Machine::scratchpad && chip.level == Level::tile && chip.scratchpad();
   overlap_ = chip.software.overlap;
   precision_ = options.precision.value_or(chip.arithmetic.default_type);
@@ -238,7 +240,6 @@ void TileMapper::map_step(size_t index) {
   for (const Value v : s.results) empty = empty && graph_.type(v).elements_count().is(0);
   for (const Value v : s.results) make_result(v, on_host);
   if (empty) return;
-  join_operands(s, on_host);
   if (on_host) {
     map_host(s);
     return;
@@ -248,7 +249,6 @@ void TileMapper::map_step(size_t index) {
     return;
   }
   begin_kernel();
-  const size_t begin = kernel_begin_;
   switch (s.kind) {
     case Step::contraction: map_contraction(s); break;
     case Step::convolution: map_convolution(s); break;
@@ -268,12 +268,10 @@ void TileMapper::map_step(size_t index) {
   auto& code = e_.program().code;
   const bool joined = s.kind == Step::rows && !overlap_ && staged_ && e_.buffer(home(s.views[0].value)).memory != Role::main;  // one operator with the step before
   if (kernel_begin_ < code.size() && code[kernel_begin_].launches == 0 && !joined) code[kernel_begin_].launches = 1;
-  split_step(s, on_host, begin);
 }
 
 Program TileMapper::run() {
   find_uses();
-  prepare_chips();
   double weight_bytes = 0;
   std::vector<Value> weights;
   for (size_t v = 0; v < last_use_.size(); ++v)

@@ -28,7 +28,7 @@ double TileMapper::bytes_over(const Place& p, const Extents& extents) const {
 TileMapper::Kernel TileMapper::best_kernel(double batch, double m, double n, double k, double main_bytes, DType in, const std::string& pinned) const {
   const MatrixEngine& x = chip_.matrix;
   const double flop_per_ns = x.peak_flop_per_s(in) * x.achieved * 1e-9, element = info(in).storage_bits / 8.0;
-  const double main_per_ns = chip_.main().bytes_per_s * chip_.main().achieved * static_cast<double>(std::max<int64_t>(options_.chips, 1)) * 1e-9;
+  const double main_per_ns = chip_.main().bytes_per_s * chip_.main().achieved * 1e-9;
   double cache_per_ns = 0;
   if (const Memory* c = chip_.cache()) {
     if (c->read_bytes_per_cycle > 0) cache_per_ns = c->read_bytes_per_cycle * x.clock_hz * 1e-9;

@@ -208,13 +208,6 @@ class TileMapper {
   void end_kernel(double main_bytes, int64_t waves = 1);
   double compute_ns(const Instruction& i);
 
-  // ---- several chips (map_tile_chips.cc)
-  void prepare_chips();
-  bool in_parts(Value v) const;
-  void join_chips(Value v, loops::Op fold);  // fold load: all_gather; else all_reduce
-  void join_operands(const Step& s, bool on_host);
-  void split_step(const Step& s, bool on_host, size_t begin);
-
   // ---- splitting into boxes
   // Boxes of `extents`, split along the outermost axes (up to `axes` of them) so that bytes(box) <= limit.
   template <class Bytes>
@@ -234,7 +227,6 @@ class TileMapper {
   const Chip& chip_;
   const Graph& graph_;
   const std::vector<Step>& steps_;
-  const MapOptions& options_;
   Emitter e_;
   bool staged_ = false, overlap_ = true;
   int32_t cores_ = 1;  // that share each instruction
@@ -247,8 +239,6 @@ class TileMapper {
   std::vector<bool> host_reads_;          // of values: the host sees main memory only
   std::vector<std::string> host_;         // of steps: why the host does it, "" if it does not
   std::set<Value> made_;                  // results of steps
-  int64_t chips_ = 1;
-  std::vector<bool> in_parts_;            // of values: each chip has a part
   std::map<int32_t, std::vector<Value>> dies_;  // after step
   std::vector<int32_t> fetched_;
   Pins pinned_;

@@ -224,8 +224,7 @@ const char* name(Opcode op) {
 }
 
 int64_t main_capacity(const Chip& chip, const Program& program) {
-  const int64_t chips = std::max<int64_t>(program.chips, 1), ranks = std::max<int64_t>(program.ranks, 1);
-  return ranks >= chips ? chip.main().bytes / program.ranks_of_chip() : chip.main().bytes * chips;
+  return chip.main().bytes / program.ranks_of_chip();
 }
 
 std::vector<Lifetime> lifetimes(const Program& program) {

@@ -156,8 +156,8 @@ struct Program {
   std::string spread;                                   // how ranks were chosen, to be pinned: "cores=2 chips=1 split=batch"; "" where there was no choice
   std::vector<std::string> notes;                       // assumptions and estimates made while mapping
 
-  int64_t ranks_of_chip() const { return ranks / chips > 0 ? ranks / chips : 1; }
-  int64_t cores_of_rank() const { return cores / ranks_of_chip() > 0 ? cores / ranks_of_chip() : 1; }
+  int64_t ranks_of_chip() const { return ranks / chips; }
+  int64_t cores_of_rank() const { return cores / ranks_of_chip(); }
   std::string text() const;  // the whole program, readable
 };
 

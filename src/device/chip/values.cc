@@ -468,14 +468,10 @@ class Execution {
 Runner::Runner(const Chip& chip, const Program& program, const Graph& graph)
     : chip_(chip), program_(program), graphs_{std::shared_ptr<const Graph>(std::shared_ptr<const Graph>(), &graph)}, memories_(1) {
   if (program.ranks > 1) fail_internal("values of " + program.model, "the graph of each rank", "one graph for " + std::to_string(program.ranks));
-  if (program.chips > 1)
-    fail_unsupported("chip:" + program.chip, "a program of one chip", "one of " + std::to_string(program.chips), "Run for values on one chip; several are timed only");
 }
 
 Runner::Runner(const Chip& chip, const Mapped& mapped, std::shared_ptr<const Graph> whole)
     : chip_(chip), program_(mapped.program), plan_(mapped.plan), whole_(std::move(whole)), memories_(static_cast<size_t>(mapped.program.ranks)) {
-  if (program_.ranks == 1 && program_.chips > 1)
-    fail_unsupported("chip:" + program_.chip, "a program of one chip", "one of " + std::to_string(program_.chips), "Run for values on one chip; several are timed only");
   if (program_.ranks == 1) graphs_.push_back(whole_);
   for (int64_t r = 0; r < program_.ranks && program_.ranks > 1; ++r) graphs_.push_back(std::make_shared<const Graph>(passes::shard(*whole_, plan_, r)));
 }
