@@ -61,6 +61,9 @@ int bench_chip(const Options& o, const std::string& chip) {
     j["precision"] = info(p.precision).name;
     j["threads"] = nullptr;
     j["cores"] = p.cores;
+    j["chips"] = p.chips;
+    j["ranks"] = p.ranks;
+    j["spread"] = p.spread.empty() ? ordered_json(nullptr) : ordered_json(p.spread);
     j["batch"] = m.batch;
     j["symbols"] = ordered_json::object();
     for (const auto& [name, size] : m.symbols) j["symbols"][name] = size;
@@ -102,7 +105,8 @@ int bench_chip(const Options& o, const std::string& chip) {
   table.row({"memory", bytes_text(m.memory_bytes) + " of " + bytes_text(m.capacity_bytes) + (p.weights_resident ? ", weights stay on chip" : "")});
   table.row({"load of the weights", seconds_text(t.weight_load_ns * 1e-9)});
   table.row({"energy", joules ? shortest(*joules) + " J an inference  (" + t.energy_basis + ")" : "not known: " + t.energy_basis});
-  table.row({"cores, precision", std::to_string(p.cores) + " of " + std::to_string(m.chip->cores) + ", " + std::string(info(p.precision).name)});
+  const std::string over = p.ranks > 1 ? " of " + std::to_string(p.chips) + " chip" + (p.chips > 1 ? "s" : "") + " as " + std::to_string(p.ranks) + " ranks (" + p.spread + ")" : "";
+  table.row({"cores, precision", std::to_string(p.cores) + " of " + std::to_string(m.chip->cores) + over + ", " + std::string(info(p.precision).name)});
   table.row({"figures of the chip", figures_text(*m.chip)});
   print(table.text());
   return 0;

@@ -72,6 +72,7 @@ std::vector<Offer> offers_of(const inspect::ChipModel& model, const inspect::Siz
   constexpr int64_t kMostLinked = 16;  // of chips that no instance groups
   int64_t most = chip.instances.empty() && chip.link ? std::min(chip.link->chips, kMostLinked) : 1;
   for (const auto& i : chip.instances) most = std::max(most, i.chips);
+  if (chip.link && chip.link->chips > 0) most = std::min(most, chip.link->chips);  // one domain of links
   const int64_t batch = sizes.batch.value_or(1);
   std::string spread;  // why it is on several chips
   for (;; placement.chips *= 2) {
@@ -86,8 +87,10 @@ std::vector<Offer> offers_of(const inspect::ChipModel& model, const inspect::Siz
       why = "needs " + bytes_text(m.memory_bytes) + " of main memory, has " + bytes_text(m.capacity_bytes);
     } catch (const Error& e) {
       if (e.kind() == ErrorKind::usage || e.kind() == ErrorKind::invalid_file) throw;
-      if (!spread.empty()) return {inspect::refused(placement.chip, placement, batch, spread, true)};  // nor on several
-      if (e.kind() != ErrorKind::capacity) return {inspect::refused(placement.chip, placement, batch, first_line(e.what()), false)};
+      if (e.kind() != ErrorKind::capacity) {
+        const bool too_big = !spread.empty();  // for one chip, and several cannot share it
+        return {inspect::refused(placement.chip, placement, batch, too_big ? spread : first_line(e.what()), too_big)};
+      }
       check_budget();
       why = first_line(e.what());
     }

@@ -39,6 +39,8 @@ int compile_chip(const Options& o, const std::string& chip) {
     j["device"] = o.session.device;
     j["precision"] = info(p.precision).name;
     j["cores"] = p.cores;
+    j["chips"] = p.chips;
+    j["ranks"] = p.ranks;
     j["instructions"] = ordered_json::object();
     for (const auto& e : m.engines) j["instructions"][e.name] = e.instructions;
     j["steps"] = p.steps.size();

@@ -32,6 +32,8 @@ ordered_json profile_json(const Options& o, const inspect::Modelled& m) {
   j["basis"] = "modelled";
   j["precision"] = info(m.program->precision).name;
   j["cores"] = m.program->cores;
+  j["chips"] = m.program->chips;
+  j["ranks"] = m.program->ranks;
   j["batch"] = m.batch;
   j["latency_ms"] = t.latency_ns() * 1e-6;
   j["latency_parts_ms"] = {{"chip", t.total_ns * 1e-6}, {"host", t.request_ns * 1e-6}, {"copies", t.copy_ns * 1e-6}};

@@ -107,35 +107,59 @@ std::vector<Way> ways(const Chip& chip, const Wanted& w) {
 // What crosses the host link of a chip: parts of all its ranks; of results that each rank has whole, one.
 void count_host_bytes(Program& p, const Graph& graph, const passes::Shards& plan) {
   const int64_t beside = p.ranks_of_chip();
-  p.input_bytes *= beside;
-  p.output_bytes = 0;
+  p.input_bytes = p.output_bytes = 0;
   for (const Buffer& b : p.buffers) {
+    const int64_t bytes = storage_bytes(b.dtype, b.elements());
+    if (b.use == Buffer::input) p.input_bytes += bytes * beside;
     if (b.use != Buffer::output) continue;
-    const auto at = std::find(graph.outputs.begin(), graph.outputs.end(), b.value);
-    const auto k = static_cast<size_t>(at - graph.outputs.begin());
+    const auto k = static_cast<size_t>(std::find(graph.outputs.begin(), graph.outputs.end(), b.value) - graph.outputs.begin());
     const bool part = k < plan.outputs.size() && plan.outputs[k] >= 0;
-    p.output_bytes += storage_bytes(b.dtype, b.elements()) * (part ? beside : 1);
+    p.output_bytes += bytes * (part ? beside : 1);
   }
 }
 
-Mapped map_way(const Chip& chip, const std::shared_ptr<const Graph>& graph, const MapOptions& options, const Way& way) {
+// What no mapping could place: said before one is tried, since programs of such models are long.
+void require_room(const Chip& chip, const Graph& graph, const MapOptions& o, int64_t ranks_of_chip) {
+  const int bits = info(o.precision.value_or(chip.arithmetic.default_type)).storage_bits;
+  int64_t room = chip.main().bytes / ranks_of_chip, weights = 0;
+  for (const Memory& m : chip.memories)
+    if (m.role == Role::scratchpad) room += m.bytes * chip.cores;
+  for (const Node& n : graph.nodes) {
+    if (n.op->name != "constant" && n.op->name != "absent") continue;
+    const Type& t = graph.type(n.outputs[0]);
+    if (!t.is_tensor() || !t.is_static() || is_string(t.dtype)) continue;
+    const int64_t elements = t.elements_count().value(), own = info(t.dtype).storage_bits;
+    weights += elements / 8 * (is_float(t.dtype) ? std::min<int64_t>(own, bits) : own);
+  }
+  if (weights > room)
+    fail_capacity("chip:" + chip.name + ": the weights of '" + escaped(graph.name) + "'", "at most " + std::to_string(room) + " bytes of " + chip.main().name, std::to_string(weights), "Spread the model over more chips");
+}
+
+MapOptions options_of(const MapOptions& options, const Way& way) {
   MapOptions o = options;
   o.cores = way.cores;
   o.chips = way.chips;
   o.ranks = way.ranks;
   o.pinned = without_pin(options.pinned);
+  return o;
+}
+
+Mapped map_way(const Chip& chip, const std::shared_ptr<const Graph>& graph, const MapOptions& options, const Way& way) {
   Mapped m;
   m.graph = graph;
   if (way.ranks > 1) {
     m.plan = passes::plan_shards(*graph, way.ranks, *way.split);
     m.graph = std::make_shared<const Graph>(passes::shard(*graph, m.plan, 0, passes::ShardWeights::types));
   }
-  m.program = map(chip, *m.graph, o);
-  if (way.ranks > 1) {
-    count_host_bytes(m.program, *m.graph, m.plan);
-    for (const std::string& n : m.plan.notes) m.program.notes.push_back(n);
-  }
+  require_room(chip, *m.graph, options, way.ranks / way.chips);
+  m.program = map(chip, *m.graph, options_of(options, way));
   return m;
+}
+
+void finish(Mapped& m) {
+  if (m.program.ranks == 1) return;
+  count_host_bytes(m.program, *m.graph, m.plan);
+  for (const std::string& n : m.plan.notes) m.program.notes.push_back(n);
 }
 
 std::string text(const Way& way) {
@@ -158,6 +182,7 @@ Mapped map_ranks(const Chip& chip, const std::shared_ptr<const Graph>& graph, co
   const std::vector<Way> open = ways(chip, w);
   if (open.size() == 1) {
     Mapped only = map_way(chip, graph, options, open[0]);
+    finish(only);
     if (open[0].ranks > 1) only.program.spread = text(open[0]);
     return only;
   }
@@ -170,6 +195,7 @@ Mapped map_ranks(const Chip& chip, const std::shared_ptr<const Graph>& graph, co
   for (size_t k = 0; k < open.size(); ++k) {
     try {
       Mapped m = map_way(chip, graph, quick, open[k]);
+      count_host_bytes(m.program, *m.graph, m.plan);
       const double ns = simulate(chip, m.program).latency_ns();
       if (best && ns >= best_ns) continue;
       best = std::move(m);
@@ -181,7 +207,10 @@ Mapped map_ranks(const Chip& chip, const std::shared_ptr<const Graph>& graph, co
     }
   }
   if (!best) throw *refused;
-  if (options.search && chip.level == Level::instruction) best = map_way(chip, graph, options, open[which]);
+  // Too long a program is not searched: it would come out the same.
+  if (options.search && static_cast<double>(best->program.code.size()) <= options.search_ms * kInstructionsPerMs)
+    best->program = map(chip, *best->graph, options_of(options, open[which]));
+  finish(*best);
   best->program.spread = text(open[which]);
   return std::move(*best);
 }
