@@ -61,7 +61,7 @@ WorkClass like(WorkClass c) {
 }  // namespace
 
 TileMapper::TileMapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options)
-    : chip_(chip), graph_(graph), steps_(steps), e_(chip, graph.name, options.cores > 0 ? options.cores : std::max<int64_t>(chip.default_cores, 1)) {
+    : chip_(chip), graph_(graph), steps_(steps), options_(options), e_(chip, graph.name, options.cores > 0 ? options.cores : std::max<int64_t>(chip.default_cores, 1)) {
   Program& program = e_.program();
   if (program.cores > chip.cores)
     fail_usage("chip:" + chip.name, "at most " + std::to_string(chip.cores) + " cores", std::to_string(program.cores), "Ask for fewer cores, or more chips");

@@ -227,6 +227,7 @@ class TileMapper {
   const Chip& chip_;
   const Graph& graph_;
   const std::vector<Step>& steps_;
+  const MapOptions& options_;
   Emitter e_;
   bool staged_ = false, overlap_ = true;
   int32_t cores_ = 1;  // that share each instruction

@@ -24,7 +24,7 @@ void TileMapper::Candidates::add(double seconds, std::string choice) {
 
 // Steps of one kind take the same time: sizes, types, where operands lie, about as much room. "": closed forms decide.
 std::string TileMapper::kind_of(const Step& s) {
-  if (!options_.search || !overlap_ || chips_ > 1) return "";
+  if (!options_.search || !overlap_) return "";
   std::string key = e_.step().name;
   const auto add = [&](int64_t x) { key += ' ' + std::to_string(x); };
   const auto view = [&](const View& v) {
