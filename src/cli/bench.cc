@@ -185,7 +185,7 @@ void add_bench(CLI::App& app, Action& action) {
       "  bascule bench model.onnx --input short.npz --input long.npz --format json\n"
       "  bascule bench model.onnx --device chip:trainium2 --shape batch=8,seq=128\n"
       "Each .npz is a whole set of inputs; iterations rotate over them. On a modelled chip nothing runs, and the weights may be absent:\n"
-      "one request on one core in the vendor compiler's default precision, unless --cores, --precision.");
+      "one request on the vendor's default of cores (one, if that is faster) and precision, unless --cores, --chips, --precision.");
   verb->callback([&action, o] { action = [o] { return bench(*o); }; });
 }
 
