@@ -219,6 +219,16 @@ TEST(MapNeuron, norms_before_products_are_scaled_where_they_are_turned) {
     }
 }
 
+// Channels from their partitions to a single one: not column by column, however many there are.
+TEST(MapNeuron, many_columns_of_a_single_partition_stay_few_instructions) {
+  Model m;
+  const Value x = m.b.maximum(m.input({2, 512, 7, 14}), 0.0);
+  const Graph g = prepare(m.b.finish({conv(m, x, {512, 1, 1, 1}, 2, 0, 512)}));
+  const Program p = map(find_chip("trainium2"), g, {.cores = 1});
+  EXPECT_TRUE(check(find_chip("trainium2"), p).empty());
+  EXPECT_LT(p.code.size(), 50'000u);
+}
+
 // Whatever the search finds is a program that the chip takes.
 TEST(MapNeuron, pinned_sizes_of_tiles_give_legal_programs) {
   for (const int64_t rows : {6, 200})

@@ -49,6 +49,7 @@ bool Mapper::Relayout::direct() {
   };
   pa_ = n_.part_axis(0), pb_ = n_.part_axis(1);
   tile_ = pa_ >= 0 ? m_.partitions_ : 1;
+  const bool single = (pa_ < 0) != (pb_ < 0);
   if (pa_ < 0 && pb_ >= 0) pa_ = axes - 1;
   else if (pb_ < 0 && pa_ >= 0) pb_ = axes - 1;
   turn_ = pa_ >= 0 && pb_ >= 0 && pa_ != pb_;
@@ -56,6 +57,16 @@ bool Mapper::Relayout::direct() {
     if (k == pa_ || k == pb_) continue;
     const auto [in_a, in_b] = lies_free(k);
     (in_a && in_b && !turn_ ? free_ : looped_).push_back(k);
+  }
+  if (single) {  // one column at a time is worth it for few of them
+    constexpr int64_t kMostTurns = 64;
+    int64_t turns = 0;
+    for (const Box& box : m_.boxes_of(n_, 1, at_)) {
+      int64_t columns = 1;
+      for (const int k : looped_) columns *= box.size[static_cast<size_t>(k)];
+      turns += columns;
+    }
+    if (turns > kMostTurns) return false;
   }
   return !turn_ || (m_.turns(type_in_) && lies_free(pb_).first && lies_free(pa_).second);
 }
