@@ -152,6 +152,20 @@ TEST(MapNeuron, a_result_that_leaves_in_blocks_keeps_what_lies_between_them) {
   EXPECT_LT(m.error(m.b.add(m.input({149, 1, 1}), m.input({1, 1792, 7})), with_scratchpad(24 << 10)), kStage);
 }
 
+TEST(MapNeuron, attention_of_batches_inside_of_rows_is_relaid) {
+  // [tokens, batch, heads * size], as PyTorch's fast path lays encoders out; too large to stay in the scratchpad
+  const int64_t tokens = 70, batch = 6, heads = 3, size = 32;
+  Model m;
+  const auto split = [&] {
+    const Value x = m.input({tokens, batch, heads * size});
+    return m.b.transpose(m.b.reshape(m.b.add(x, x), to_dims({tokens, batch, heads, size})), {1, 2, 0, 3});
+  };
+  const Value q = split(), k = split(), v = split();
+  const Value y = m.b.op("attention", {q, k, v}, {{"scale", 1 / std::sqrt(static_cast<double>(size))}});
+  const Value back = m.b.reshape(m.b.transpose(y, {2, 0, 1, 3}), to_dims({tokens, batch, heads * size}));
+  EXPECT_LT(m.error(m.b.add(back, back), with_scratchpad(8 << 10)), 3 * kStage);
+}
+
 TEST(MapNeuron, integers_are_turned_without_the_matrix_engine) {
   Model m;
   const auto whole = [&](Value v) { return m.b.convert(m.b.multiply(v, 100.0), DType::i32); };

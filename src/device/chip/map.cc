@@ -47,7 +47,7 @@ Pins read_pins(const std::string& text) {
 
 Program map(const Chip& chip, const Graph& graph, const MapOptions& options) {
   const bool instructions = chip.level == Level::instruction && chip.machine == Machine::scratchpad;
-  const std::vector<Step> steps = make_steps(graph);
+  const std::vector<Step> steps = make_steps(graph, !instructions);
   Program program = instructions ? neuron::map(chip, graph, steps, options) : map_tiles(chip, graph, steps, options);
   report_pins(program, read_pins(options.pinned));
   return program;

@@ -73,7 +73,7 @@ struct Reach;  // map_neuron_convolution.h
 class Mapper {
  public:
   // resident: whether weights may stay in the scratchpad between requests. share: of the scratchpad, that blocks of work are cut for.
-  // `steps` are make_steps(graph); they and the graph outlive the mapper.
+  // `steps` are make_steps(graph, false); they and the graph outlive the mapper.
   Mapper(const Chip& chip, const Graph& graph, const std::vector<Step>& steps, const MapOptions& options, bool resident = true, double share = 1, int64_t weight_room = 0);
   void reuse(Program&& old) { emit_.reuse(std::move(old)); }  // its room, before run()
   // Bytes of a partition that resident weights took: what the next mapping keeps for them.
@@ -151,6 +151,11 @@ class Mapper {
   void store_box(const Nest& n, size_t operand, const Box& box, const Place& from, int32_t image_buffer);
   Place shape_of(const Target& t, const Operand& y) const;  // the whole result, also where it goes out in blocks
   int64_t place_bytes(int64_t total, Placement p, DType dtype) const;  // of a partition
+  int32_t new_item(int32_t like, int64_t total);
+  void forget(int32_t item_index);
+  Operand batch_first(const Operand& o, const std::vector<int64_t>& extents) const;
+  void move_batches(int32_t to, const Operand& out, int32_t from, const Operand& in, const std::vector<int64_t>& extents, Channel channel);
+  int64_t window_bytes(Placement p, const Window& w, DType dtype) const;  // of a partition
   Window window(const Operand& o, const Box& box) const;
   Window all_of(Placement p, int64_t total) const;
   bool covers_all(const Window& w, Placement p, int64_t total) const;

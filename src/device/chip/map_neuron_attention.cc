@@ -63,7 +63,26 @@ void Mapper::attention(const Step& s) {
   if (T == 0 || D == 0) return fill_result(s, 0);
   Attention a(s);
   a.group = H / K;
-  const Operand oq = operand(s.views[0]), ok = operand(s.views[1]), ov = operand(s.views[2]);
+  Operand oq = operand(s.views[0]), ok = operand(s.views[1]), ov = operand(s.views[2]);
+  // What comes through main memory a batch at a time is laid out batch by batch there, each as [rows, heads, features].
+  const bool by_batch = B > 1 && storage_bytes(precision_, oq.total + ok.total + ov.total) / partitions_ > budget_ / 2;
+  std::vector<int32_t> relaid;
+  const auto inside = [&](const Operand& o, const std::vector<int64_t>& extents) {
+    bool r = false;
+    for (size_t k = 1; k < extents.size(); ++k) r = r || (extents[k] > 1 && o.strides[k] > o.strides[0]);
+    return by_batch && r;
+  };
+  const auto lay = [&](Operand& o, const std::vector<int64_t>& extents) {
+    if (!inside(o, extents)) return;
+    const Operand from = o;
+    o = batch_first(o, extents);
+    relaid.push_back(o.item = new_item(from.item, o.total));
+    item(o.item).main = main_room(item(o.item).name, item(o.item).dtype, o.total);
+    move_batches(item(o.item).main, o, in_main(from.item), from, extents, kLoads);
+  };
+  lay(oq, {B, H, S, D});
+  lay(ok, {B, K, T, D});
+  lay(ov, {B, K, T, E});
   // heads side by side on partitions when they begin where an engine may begin
   const auto by_heads = [&](const Operand& o, int64_t size, int64_t heads, size_t head_axis, size_t inner_axis) {
     std::vector<Placement> r;
@@ -102,8 +121,14 @@ void Mapper::attention(const Step& s) {
   for (const Placement& p : vs)
     if ((ok_v = place(a.v, {B, K, T, E}, ov, p, 2))) break;
   // the result: features on partitions if its reader wants them, else rows
-  const Operand oy = result(s);
+  const Operand given = result(s);
+  Operand oy = given;
   const auto w = wish(item(oy.item), now_);
+  const bool result_relaid = inside(oy, {B, H, S, E});
+  if (result_relaid) {
+    oy = batch_first(given, {B, H, S, E});
+    relaid.push_back(oy.item = new_item(given.item, oy.total));
+  }
   std::vector<std::pair<Placement, bool>> ys;
   const bool joins = oy.strides[1] == oy.strides[3] * E && ((partitions_ % E == 0 && E >= partitions_ / 4) || E % partitions_ == 0);
   if (w && w->inner == oy.strides[3] && joins) ys.push_back({{oy.strides[3], E * H}, true});
@@ -175,6 +200,33 @@ void Mapper::attention(const Step& s) {
     }
     target_done(out, a.y, 0, yb, a.yp);
     done();
+  }
+  if (result_relaid) {
+    const int32_t from = in_main(oy.item), to = main_for(given.item);
+    move_batches(to, given, from, oy, {B, H, S, E}, kStores);
+    item(given.item).main = to;
+  }
+  for (const int32_t k : relaid) forget(k);
+}
+
+// The operand [B, H, S, E] laid out as B, S, H, E.
+Operand Mapper::batch_first(const Operand& o, const std::vector<int64_t>& extents) const {
+  Operand r = o;
+  r.offset = 0;
+  r.strides = {extents[1] * extents[2] * extents[3], extents[3], extents[1] * extents[3], 1};
+  r.total = extents[0] * r.strides[0];
+  return r;
+}
+
+void Mapper::move_batches(int32_t to, const Operand& out, int32_t from, const Operand& in, const std::vector<int64_t>& extents, Channel channel) {
+  for (int64_t b = 0; b < extents[0]; ++b) {
+    Pattern y, x;
+    y.buffer = to;
+    x.buffer = from;
+    y.offset = out.offset + b * out.strides[0];
+    x.offset = in.offset + b * in.strides[0];
+    for (const size_t k : {size_t{2}, size_t{1}, size_t{3}}) y.add(extents[k], out.strides[k]), x.add(extents[k], in.strides[k]);
+    transfer(y, x, channel);
   }
 }
 

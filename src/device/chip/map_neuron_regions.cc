@@ -312,12 +312,7 @@ Box Mapper::Region::block_size() const {
   Box step = n_.all();
   const auto bytes = [&] {
     int64_t sum = 0;
-    for (size_t k = 0; k < first_iota_; ++k) {
-      const Operand& o = n_.operands[k];
-      const Window w = m_.window(o, step);
-      const int64_t tiles = o.placement.replicated() ? 1 : (w.q1 - w.q0 + m_.partitions_ - 1) / m_.partitions_;
-      sum += storage_bytes(m_.item(o.item).dtype, tiles * (w.outer1 - w.outer0) * (w.inner1 - w.inner0));
-    }
+    for (size_t k = 0; k < first_iota_; ++k) sum += m_.window_bytes(n_.operands[k].placement, m_.window(n_.operands[k], step), m_.item(n_.operands[k].item).dtype);
     return sum;
   };
   const auto half = [&](size_t a) {

@@ -58,6 +58,11 @@ Window Mapper::window(const Operand& o, const Box& box) const {
   return {low[1], high[1] + 1, low[2], high[2] + 1, low[0], high[0] + 1};
 }
 
+int64_t Mapper::window_bytes(Placement p, const Window& w, DType dtype) const {
+  const int64_t tiles = p.replicated() ? 1 : ceil_div(w.q1, partitions_) - w.q0 / partitions_;
+  return storage_bytes(dtype, tiles * (w.outer1 - w.outer0) * (w.inner1 - w.inner0));
+}
+
 int32_t Mapper::take(const std::string& name, DType dtype, int64_t rows, int64_t columns, bool may_fail, bool weight) {
   for (;;) {
     const int32_t id = weight ? emit_.local_weight(Role::scratchpad, name, dtype, rows, columns) : emit_.local(Role::scratchpad, name, dtype, rows, columns);
@@ -188,6 +193,7 @@ bool Mapper::load_turned(int32_t main_buffer, bool image_of_via, Placement via, 
   for (Operand& o : n.operands) o.total = total, o.strides = {1};
   if (!n.refine()) return false;
   const Window w = window(n.operands[1], cover(boxes_of(n, 0, at)));
+  if (window_bytes(via, w, type) > budget_ / 2) return false;  // far apart there
   const Place middle = room(emit_.buffer(main_buffer).name, total, via, type, &w, false);
   temporaries_.push_back(middle.buffer);
   load_dense(main_buffer, total, via, middle, kLoads, image_of_via);
@@ -210,7 +216,8 @@ void Mapper::fill_place(int32_t item_index, Placement p, DType dtype, const Plac
       return convert(from.placement, from.place, p, at, total);
     }
     const bool cast = own != dtype;
-    const Held* image = item(item_index).images.empty() ? nullptr : &item(item_index).images.front();
+    const bool direct = item(item_index).main >= 0 && lying_of(p, total) == p;  // dense rows come in long pieces
+    const Held* image = direct || item(item_index).images.empty() ? nullptr : &item(item_index).images.front();
     const Placement via = image ? image->placement : lying_of(p, total);
     const DType between = image ? image->dtype : own;
     if ((via != p || cast) && load_turned(image ? image->place.buffer : in_main(item_index), image != nullptr, via, between, p, at, total)) return;
@@ -364,6 +371,17 @@ int32_t Mapper::main_for(int32_t item_index) {
   return it.output ? emit_.main(it.name, Buffer::output, it.dtype, it.total, it.value) : main_room(it.name, it.dtype, it.total);
 }
 
+// An item of this step alone, stored as `like` is.
+int32_t Mapper::new_item(int32_t like, int64_t total) {
+  Item it;
+  it.name = item(like).name;
+  it.dtype = item(like).dtype;
+  it.total = total;
+  items_.push_back(std::move(it));
+  items_.back().uses = {now_};
+  return static_cast<int32_t>(items_.size()) - 1;
+}
+
 int32_t Mapper::in_main(int32_t item_index) {
   if (item(item_index).main >= 0) return item(item_index).main;
   Item& it = item(item_index);
@@ -373,19 +391,19 @@ int32_t Mapper::in_main(int32_t item_index) {
   }
   const int32_t dense = main_for(item_index);
   if (it.total == 0) return it.main = dense;
-  for (const Held& h : it.images)
-    if (h.place.buffer >= 0) {  // through the scratchpad
-      const Placement p = h.placement;
-      const int64_t total = it.total;
-      const DType dtype = it.dtype;
-      for (const Window& w : windows(p, total, dtype, budget_ / 3)) {
-        const size_t before = temporaries_.size();
-        store(hold(item_index, p, dtype, &w), p, total, dense, false);
-        release_from(before);
-      }
-      item(item_index).main = dense;
-      return dense;
+  const auto relay = [&](Placement p) {  // as p, through the scratchpad
+    const int64_t total = item(item_index).total;
+    const DType dtype = item(item_index).dtype;
+    for (const Window& w : windows(p, total, dtype, budget_ / 3)) {
+      const size_t before = temporaries_.size();
+      store(hold(item_index, p, dtype, &w), p, total, dense, false);
+      release_from(before);
     }
+    item(item_index).main = dense;
+    return dense;
+  };
+  for (const Held& h : it.images)
+    if (h.place.buffer >= 0) return relay(h.placement);
   const Held* best = nullptr;
   for (const Held& h : it.local) {
     if (h.placement.replicated() || h.dtype != it.dtype) continue;
@@ -394,13 +412,10 @@ int32_t Mapper::in_main(int32_t item_index) {
   if (!best && it.local.empty()) fail_internal("mapping value '" + escaped(it.name) + "'", "a copy of it", "none");
   if (!best || (best->placement.inner == 1 && best->placement.extent > 1 && best->placement.extent < it.total && it.total >= 2048)) {
     const Placement from = best ? best->placement : it.local.front().placement;
-    const Placement p = from.inner == 1 && from.extent < it.total ? Placement{from.extent, it.total / from.extent} : from;
-    const Place at = hold(item_index, p, it.dtype);
-    store(at, p, item(item_index).total, dense, false);
-  } else {
-    const Held from = *best;
-    store(from.place, from.placement, it.total, dense, false);
+    return relay(from.inner == 1 && from.extent < it.total ? Placement{from.extent, it.total / from.extent} : from);
   }
+  const Held from = *best;
+  store(from.place, from.placement, it.total, dense, false);
   item(item_index).main = dense;
   return dense;
 }
@@ -571,17 +586,23 @@ void Mapper::retire(int32_t step_index) {
       continue;
     }
     if (it.output && it.main < 0) in_main(k);
-    for (const Held& h : item(k).local) emit_.release(h.place.buffer);
-    item(k).local.clear();
-    for (const Held& h : item(k).images)
-      if (h.place.buffer != item(k).main) main_free(h.place.buffer);
-    item(k).images.clear();
-    if (item(k).main >= 0 && emit_.buffer(item(k).main).use == Buffer::activation) {
-      main_free(item(k).main);
-      item(k).main = -1;
-    }
+    forget(k);
   }
   done();
+}
+
+// Gives back the room of a value's copies.
+void Mapper::forget(int32_t item_index) {
+  Item& it = item(item_index);
+  for (const Held& h : it.local) emit_.release(h.place.buffer);
+  it.local.clear();
+  for (const Held& h : it.images)
+    if (h.place.buffer != it.main) main_free(h.place.buffer);
+  it.images.clear();
+  if (it.main >= 0 && emit_.buffer(it.main).use == Buffer::activation) {
+    main_free(it.main);
+    it.main = -1;
+  }
 }
 
 }  // namespace bascule::device::chip::neuron

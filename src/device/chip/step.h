@@ -118,7 +118,8 @@ struct Step {
 
 // Steps in an order that respects data. Nodes that are pure views (reshape, transpose and broadcast that every consumer can read in place) and
 // weights belong to no step. Graph outputs are results of steps, except those that are graph inputs or weights themselves.
-std::vector<Step> make_steps(const Graph& graph);
+// attention_epilogue: whether an attention takes along the elementwise work on its result.
+std::vector<Step> make_steps(const Graph& graph, bool attention_epilogue = true);
 // A constant, or one whose file is absent.
 bool is_weight(const Graph& graph, Value v);
 // By value: coordinates, which are stored as they are: floats from which integers are computed through nothing but elementwise work (positions jump where such

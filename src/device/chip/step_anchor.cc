@@ -307,7 +307,13 @@ void StepMaker::attention(int32_t i) {
   s.causal = n.attrs.has("causal") && n.attrs.flag("causal");
   s.causal_offset = n.attrs.has("causal_offset") ? n.attrs.static_dims("causal_offset").at(0) : 0;
   if (s.keys == 0 || s.head_size == 0) return host(i, "a sum over nothing");
-  finish(s, {});
+  if (attention_epilogue_) {
+    finish(s, {});
+  } else {
+    taken_[static_cast<size_t>(s.anchor)] = true;
+    Path path;
+    sink(s, path);
+  }
   add(std::move(s));
 }
 

@@ -75,7 +75,7 @@ void append_epilogue(const Graph& g, Step& s);
 
 class StepMaker {
  public:
-  explicit StepMaker(const Graph& g);
+  StepMaker(const Graph& g, bool attention_epilogue);
   std::vector<Step> run();
 
  private:
@@ -113,6 +113,7 @@ class StepMaker {
   void add(Step s);
 
   const Graph& g_;
+  bool attention_epilogue_;
   std::vector<std::vector<int32_t>> users_;
   std::vector<bool> taken_;  // nodes that are in a step
   std::vector<Classified> kind_;

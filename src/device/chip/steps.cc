@@ -6,7 +6,7 @@
 #include "passes/rewrite.h"
 
 namespace bascule::device::chip {
-StepMaker::StepMaker(const Graph& g) : g_(g), users_(passes::users_of(g)), taken_(g.nodes.size(), false) {
+StepMaker::StepMaker(const Graph& g, bool attention_epilogue) : g_(g), attention_epilogue_(attention_epilogue), users_(passes::users_of(g)), taken_(g.nodes.size(), false) {
   for (const ValueInfo& v : g.values) {  // strides are products of extents
     const auto d = v.type.is_tensor() && v.type.ranked ? constants(v.type.dims) : std::nullopt;
     if (d && element_count(*d) < 0) fail_capacity("steps of " + g.name, "values of fewer than 2^63 elements", v.type.text(), "Use smaller inputs");
@@ -219,6 +219,6 @@ std::vector<Value> host_operands(const Graph& g, const Step& s, const std::set<V
   return all;
 }
 
-std::vector<Step> make_steps(const Graph& graph) { return StepMaker(graph).run(); }
+std::vector<Step> make_steps(const Graph& graph, bool attention_epilogue) { return StepMaker(graph, attention_epilogue).run(); }
 
 }  // namespace bascule::device::chip
