@@ -124,7 +124,7 @@ Operand Mapper::operand(const View& v) const {
 
 Operand Mapper::result(const Step& s) const {
   Operand o;
-  o.item = item_of(s.result);
+  o.item = result_as_ >= 0 ? result_as_ : item_of(s.result);
   o.total = items_[static_cast<size_t>(o.item)].total;
   o.strides = s.out.strides;
   o.offset = s.out.offset;

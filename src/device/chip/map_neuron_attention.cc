@@ -1,6 +1,7 @@
 // device/chip/map_neuron_attention.cc — attention in one pass: scores of a few heads in an accumulator bank, softmax along their rows, probabilities
 // turned so that keys lie on partitions, and the product with the values. No score matrix leaves the core.
 #include <algorithm>
+#include <numeric>
 #include <cmath>
 
 #include "base/error.h"
@@ -78,7 +79,7 @@ void Mapper::attention(const Step& s) {
     o = batch_first(o, extents);
     relaid.push_back(o.item = new_item(from.item, o.total));
     item(o.item).main = main_room(item(o.item).name, item(o.item).dtype, o.total);
-    move_batches(item(o.item).main, o, in_main(from.item), from, extents, kLoads);
+    move_main(item(o.item).main, o, in_main(from.item), from, extents, kLoads);
   };
   lay(oq, {B, H, S, D});
   lay(ok, {B, K, T, D});
@@ -203,7 +204,7 @@ void Mapper::attention(const Step& s) {
   }
   if (result_relaid) {
     const int32_t from = in_main(oy.item), to = main_for(given.item);
-    move_batches(to, given, from, oy, {B, H, S, E}, kStores);
+    move_main(to, given, from, oy, {B, H, S, E}, kStores);
     item(given.item).main = to;
   }
   for (const int32_t k : relaid) forget(k);
@@ -218,16 +219,18 @@ Operand Mapper::batch_first(const Operand& o, const std::vector<int64_t>& extent
   return r;
 }
 
-void Mapper::move_batches(int32_t to, const Operand& out, int32_t from, const Operand& in, const std::vector<int64_t>& extents, Channel channel) {
-  for (int64_t b = 0; b < extents[0]; ++b) {
-    Pattern y, x;
-    y.buffer = to;
-    x.buffer = from;
-    y.offset = out.offset + b * out.strides[0];
-    x.offset = in.offset + b * in.strides[0];
-    for (const size_t k : {size_t{2}, size_t{1}, size_t{3}}) y.add(extents[k], out.strides[k]), x.add(extents[k], in.strides[k]);
-    transfer(y, x, channel);
-  }
+// A value between two layouts in main memory, over axes of these extents.
+void Mapper::move_main(int32_t to, const Operand& out, int32_t from, const Operand& in, const std::vector<int64_t>& extents, Channel channel) {
+  std::vector<size_t> order(extents.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return out.strides[a] > out.strides[b]; });
+  Pattern y, x;
+  y.buffer = to;
+  x.buffer = from;
+  y.offset = out.offset;
+  x.offset = in.offset;
+  for (const size_t k : order) y.add(extents[k], out.strides[k]), x.add(extents[k], in.strides[k]);
+  transfer(y, x, channel);
 }
 
 // p = softmax(scale q k^T + bias) of the block, [rows, heads, keys].

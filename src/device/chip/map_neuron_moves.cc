@@ -263,21 +263,42 @@ bool Mapper::move_turned(const Piece& p, int32_t to) {
   const int64_t total = item(from).total, q0 = extent > 0 ? p.from.layout.offset % extent : 0;
   const Placement lying{1, extent};
   const DType type = item(from).dtype;
-  if (extent <= 1 || !fits(lying, total) || q0 + p.extents[fast] > extent || type != emit_.buffer(to).dtype || place_bytes(total, lying, type) > budget_ / 3) return false;
-  const Place at = hold(from, lying, type);
-  const int64_t width = pitch(at), block = at.outers * at.inners;
-  for (int64_t q = q0; q < q0 + p.extents[fast];) {
-    const int64_t rows = std::min(partitions_ - q % partitions_, q0 + p.extents[fast] - q);
-    Pattern i, o;
-    i.buffer = at.buffer;
-    i.offset = q % partitions_ * width + q / partitions_ * block + p.from.layout.offset / extent;
-    o.buffer = to;
-    o.offset = p.to.offset + (q - q0) * out[fast];
-    i.add(rows, width), o.add(rows, out[fast]);
-    for (size_t a = 0; a < p.extents.size(); ++a)
-      if (a != fast) i.add(p.extents[a], p.extents[a] > 1 ? in[a] / extent : 0), o.add(p.extents[a], out[a]);
-    transfer(o, i, kStores);
-    q += rows;
+  if (extent <= 1 || !fits(lying, total) || q0 + p.extents[fast] > extent || type != emit_.buffer(to).dtype) return false;
+  // slices of the slowest axis that fit
+  size_t slow = fast == 0 ? 1 : 0;
+  for (size_t a = 0; a < p.extents.size(); ++a)
+    if (a != fast && p.extents[a] > 1 && (p.extents[slow] == 1 || in[a] > in[slow])) slow = a;
+  const int64_t begin = p.from.layout.offset / extent, step = in[slow] / extent;
+  int64_t inside = 1;  // outers of one step of it
+  for (size_t a = 0; a < p.extents.size(); ++a)
+    if (a != fast && a != slow && p.extents[a] > 1) inside += (p.extents[a] - 1) * (in[a] / extent);
+  const auto span = [&](int64_t steps) { return (steps - 1) * step + inside; };
+  int64_t most = p.extents[slow];
+  while (most > 1 && storage_bytes(type, ceil_div(extent, partitions_) * span(most)) > budget_ / 3) most = ceil_div(most, 2);
+  if (storage_bytes(type, ceil_div(extent, partitions_) * span(most)) > budget_ / 3) return false;
+  for (int64_t first = 0; first < p.extents[slow]; first += most) {
+    const int64_t steps = std::min(most, p.extents[slow] - first), outer = begin + first * step;
+    const Window w{0, extent, outer, outer + span(steps), 0, 1};
+    const size_t before = temporaries_.size();
+    const Place at = hold(from, lying, type, &w);
+    const int64_t width = pitch(at), block = at.outers * at.inners;
+    for (int64_t q = q0; q < q0 + p.extents[fast];) {
+      const int64_t rows = std::min(partitions_ - q % partitions_, q0 + p.extents[fast] - q);
+      Pattern i, o;
+      i.buffer = at.buffer;
+      i.offset = q % partitions_ * width + (q / partitions_ - at.tile0) * block + outer - at.outer0;
+      o.buffer = to;
+      o.offset = p.to.offset + (q - q0) * out[fast] + first * out[slow];
+      i.add(rows, width), o.add(rows, out[fast]);
+      for (size_t a = 0; a < p.extents.size(); ++a) {
+        if (a == fast) continue;
+        const int64_t extents = a == slow ? steps : p.extents[a];
+        i.add(extents, p.extents[a] > 1 ? in[a] / extent : 0), o.add(extents, out[a]);
+      }
+      transfer(o, i, kStores);
+      q += rows;
+    }
+    release_from(before);
   }
   return true;
 }

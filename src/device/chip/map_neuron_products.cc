@@ -1,6 +1,8 @@
 // device/chip/map_neuron_products.cc — contractions: which side is stationary, the features (result with features on partitions) or the rows (result with
 // rows on partitions), and a layout with K on partitions of both operands. Their instructions: map_neuron_product_tiles.cc.
 #include <algorithm>
+#include <utility>
+#include <numeric>
 #include <cstdlib>
 
 #include "device/chip/map_neuron_product.h"
@@ -344,13 +346,61 @@ void Mapper::contraction(const Step& s) {
   if (const auto at = pins_.find(emit_.step().name + " of " + shape); at != pins_.end()) pin = at->second;
   else if (const auto by_name = pins_.find(emit_.step().name); by_name != pins_.end()) pin = by_name->second;
   if (const std::string side = pinned_word(pin, "stationary"); side == "features" || side == "rows") features = side == "features";
+  Step turned;
+  const Operand given = result(s);
+  const bool relaid = rows_change_order(s, given, turned);
+  if (relaid) result_as_ = new_item(given.item, given.total);
+  const Step& now = relaid ? turned : s;
   Product p;
-  if (!product(s, p, features) && !product(s, p, !features)) return host_step(s);
+  if (!product(now, p, features) && !product(now, p, !features)) {
+    result_as_ = -1;
+    return host_step(s);
+  }
   p.wanted_n = std::atoll(pinned_word(pin, "n").c_str());
   p.wanted_m = std::atoll(pinned_word(pin, "m").c_str());
   if (const std::string weights = pinned_word(pin, "weights"); !weights.empty()) p.wanted_kept = weights == "kept";
-  emit_product(s, p);
+  emit_product(now, p);
   choice("of " + shape);
+  if (!relaid) return;
+  const int32_t temporary = std::exchange(result_as_, -1), from = in_main(temporary), to = main_for(given.item);
+  Operand in = given;
+  in.strides = turned.out.strides;
+  in.offset = 0;
+  std::vector<int64_t> extents = s.batch;
+  extents.insert(extents.end(), s.m.begin(), s.m.end());
+  extents.insert(extents.end(), s.n.begin(), s.n.end());
+  move_main(to, given, from, in, extents, kStores);
+  item(given.item).main = to;
+  forget(temporary);
+}
+
+// A large result whose rows lie in another order than those that come in leaves in that order, to be moved in main memory afterwards: blocks of rows would
+// lie in pieces of a few elements. `turned`: the step with such a result.
+bool Mapper::rows_change_order(const Step& s, const Operand& y, Step& turned) const {
+  const size_t batch = s.batch.size(), m = s.m.size(), n = s.n.size();
+  if (batch > 0 || storage_bytes(items_[static_cast<size_t>(y.item)].dtype, y.total) / partitions_ <= budget_ * 2 / 5) return false;
+  const bool weight_first = items_[static_cast<size_t>(item_of(s.lhs.value))].weight;
+  const std::vector<int64_t>& x = weight_first ? s.rhs.layout.strides : s.lhs.layout.strides;
+  const size_t first = weight_first ? m : 0, rows = weight_first ? n : m;
+  bool other = false;
+  for (size_t i = 0; i < rows; ++i)
+    for (size_t j = i + 1; j < rows; ++j) other = other || (x[i] > x[j]) != (y.strides[first + i] > y.strides[first + j]);
+  if (!other) return false;
+  std::vector<size_t> order(m + n);  // rows as they come in, then features
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto is_row = [&](size_t a) { return a >= first && a < first + rows; };
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    if (is_row(a) != is_row(b)) return is_row(a);
+    return is_row(a) ? x[a - first] > x[b - first] : y.strides[a] > y.strides[b];
+  });
+  turned = s;
+  turned.out = {std::vector<int64_t>(m + n), 0};
+  int64_t step = 1;
+  for (size_t k = order.size(); k-- > 0;) {
+    turned.out.strides[order[k]] = step;
+    step *= order[k] < m ? s.m[order[k]] : s.n[order[k] - m];
+  }
+  return step == y.total;
 }
 
 // What the whole program holds when it comes to this product.

@@ -190,6 +190,7 @@ std::vector<Placement> Mapper::Region::tries() const {
 // About the cycles of a placement: passes over the result, and what must be laid out anew. None: an engine could not begin at its rows.
 std::optional<double> Mapper::Region::cost(const Nest& placed, Placement p, int part) const {
   constexpr double kRelayCycles = 300;
+  constexpr int64_t kMostTurned = 1 << 14;
   double cycles = static_cast<double>(m_.place_bytes(n_.operands[0].total, p, DType::i8)) * static_cast<double>(1 + spec_.body.size());
   const int64_t partitions = m_.partitions_, rows = part < 0 ? 1 : placed.extents[static_cast<size_t>(part)];
   const int64_t begins = rows <= partitions / 4 ? partitions / 4 : rows <= partitions / 2 ? partitions / 2 : partitions;
@@ -203,7 +204,9 @@ std::optional<double> Mapper::Region::cost(const Nest& placed, Placement p, int 
     }
     if (k == 0) continue;
     const bool here = it.weight || std::any_of(it.local.begin(), it.local.end(), [&](const Held& h) { return h.placement == o.placement; });
-    if (!here && it.local.empty()) cycles += static_cast<double>(o.total) / 128.0 * (o.placement.inner == 1 && o.placement.extent > 1 && o.total > 2048 ? 8 : 1);
+    // from main memory: in long pieces, turned, or element by element
+    const bool scattered = o.placement.inner == 1 && o.placement.extent > 1 && o.total > 2048;
+    if (!here && it.local.empty()) cycles += static_cast<double>(o.total) / 128.0 * (!scattered ? 1 : o.placement.extent <= kMostTurned ? 8 : 1000);
     else if (!here) cycles += static_cast<double>(o.total) / 128.0 * (o.placement.replicated() ? 16 : 3) + kRelayCycles;
     if (o.placement.replicated()) cycles += static_cast<double>(o.total);
   }

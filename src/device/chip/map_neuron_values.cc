@@ -403,7 +403,7 @@ int32_t Mapper::in_main(int32_t item_index) {
     return dense;
   };
   for (const Held& h : it.images)
-    if (h.place.buffer >= 0) return relay(h.placement);
+    if (h.place.buffer >= 0) return relay(lying_of(h.placement, it.total));
   const Held* best = nullptr;
   for (const Held& h : it.local) {
     if (h.placement.replicated() || h.dtype != it.dtype) continue;
