@@ -13,7 +13,6 @@ using loops::Op;
 
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr double kMasked = -3.0e38;   // of a key that does not count
 constexpr double kNoKey = -1.0e30;    // a row whose largest score is below has no key
 constexpr double kLeastSum = 1.0e-30;

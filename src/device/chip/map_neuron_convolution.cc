@@ -9,7 +9,6 @@
 namespace bascule::device::chip::neuron {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 Reach reach(const WindowAxis& w, int64_t tap, int64_t start, int64_t size) {

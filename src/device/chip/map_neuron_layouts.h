@@ -17,6 +17,8 @@ struct Placement {
   bool replicated() const { return extent == 0; }
   friend bool operator==(const Placement&, const Placement&) = default;
 };
+inline int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
 inline constexpr Placement kReplicated{1, 0};
 bool fits(Placement p, int64_t total);  // whether `total` elements divide so
 

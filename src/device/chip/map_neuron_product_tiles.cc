@@ -10,7 +10,6 @@
 namespace bascule::device::chip::neuron {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 bool same(const Window& a, const Window& b) {
   return a.q0 == b.q0 && a.q1 == b.q1 && a.outer0 == b.outer0 && a.outer1 == b.outer1 && a.inner0 == b.inner0 && a.inner1 == b.inner1;

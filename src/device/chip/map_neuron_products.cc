@@ -8,12 +8,6 @@
 #include "device/chip/map_neuron_product.h"
 
 namespace bascule::device::chip::neuron {
-namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-}  // namespace
-
 // Epilogue operands follow the result's placement: the same rows on the same partitions, or repeated on all. False: some cannot.
 bool Mapper::follow(Nest& n, size_t out, size_t first, int& out_axis, size_t last) const {
   last = std::min(last, n.operands.size());

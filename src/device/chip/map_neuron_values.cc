@@ -8,7 +8,6 @@
 namespace bascule::device::chip::neuron {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Element strides in main memory of a partition row, a tile of rows, an outer; inner elements lie side by side.
 struct Image {
