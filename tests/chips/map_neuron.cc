@@ -166,6 +166,22 @@ TEST(MapNeuron, attention_of_batches_inside_of_rows_is_relaid) {
   EXPECT_LT(m.error(m.b.add(back, back), with_scratchpad(8 << 10)), 3 * kStage);
 }
 
+TEST(MapNeuron, products_of_few_rows_and_into_another_order_match) {
+  const Chip chip = with_scratchpad(16 << 10);
+  {
+    Model m;  // the first token of each text
+    const Value x = m.b.add(m.input({24, 40, 256}), 1.0);
+    const Value first = m.b.reshape(m.b.slice(x, {0, 0, 0}, {24, 1, 256}, {1, 1, 1}), to_dims({24, 256}));
+    EXPECT_LT(m.error(m.b.dot_general(first, m.weight({256, 64}), {}, {}, {1}, {0}), chip), kStage);
+  }
+  {
+    Model m;  // texts inside of tokens afterwards, joined with the heads
+    const Value y = m.b.dot_general(m.input({24, 40, 64}), m.weight({64, 256}), {}, {}, {2}, {0});
+    const Value turned = m.b.reshape(m.b.transpose(y, {1, 0, 2}), to_dims({40, 24 * 4, 64}));
+    EXPECT_LT(m.error(m.b.add(m.b.transpose(turned, {1, 0, 2}), 1.0), chip), kStage);
+  }
+}
+
 TEST(MapNeuron, integers_are_turned_without_the_matrix_engine) {
   Model m;
   const auto whole = [&](Value v) { return m.b.convert(m.b.multiply(v, 100.0), DType::i32); };

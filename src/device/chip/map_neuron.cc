@@ -115,7 +115,8 @@ DType Mapper::stored(const Type& t, bool output) const { return is_float(t.dtype
 
 Operand Mapper::operand(const View& v) const {
   Operand o;
-  o.item = item_of(v.value);
+  const auto found = taken_out_.find(v.value);
+  o.item = found != taken_out_.end() ? found->second : item_of(v.value);
   o.total = items_[static_cast<size_t>(o.item)].total;
   o.strides = v.layout.strides;
   o.offset = v.layout.offset;

@@ -154,7 +154,8 @@ class Mapper {
   int32_t new_item(int32_t like, int64_t total);
   void forget(int32_t item_index);
   Operand batch_first(const Operand& o, const std::vector<int64_t>& extents) const;
-  bool rows_change_order(const Step& s, const Operand& y, Step& turned) const;
+  void take_out(Step& s, View& v, const std::vector<int64_t>& extents);
+  bool rows_change_order(Step& s, const Operand& y) const;
   void move_main(int32_t to, const Operand& out, int32_t from, const Operand& in, const std::vector<int64_t>& extents, Channel channel);
   int64_t window_bytes(Placement p, const Window& w, DType dtype) const;  // of a partition
   Window window(const Operand& o, const Box& box) const;
@@ -309,6 +310,7 @@ class Mapper {
   std::set<Value> made_;       // results of steps
   std::vector<std::vector<int32_t>> dying_;
   int32_t now_ = -1, cramped_ = -1;
+  std::map<Value, int32_t> taken_out_;  // items that stand for a few rows of a value, for this step
   int32_t result_as_ = -1;  // the item that stands for the step's result while it is laid out anew
   int64_t partitions_ = 128;
   DType precision_ = DType::bf16;  // of matrix inputs

@@ -340,13 +340,24 @@ void Mapper::contraction(const Step& s) {
   if (const auto at = pins_.find(emit_.step().name + " of " + shape); at != pins_.end()) pin = at->second;
   else if (const auto by_name = pins_.find(emit_.step().name); by_name != pins_.end()) pin = by_name->second;
   if (const std::string side = pinned_word(pin, "stationary"); side == "features" || side == "rows") features = side == "features";
-  Step turned;
+  Step now = s;
+  const auto axes = [&](const std::vector<int64_t>& own) {
+    std::vector<int64_t> all = s.batch;
+    for (const auto* list : {&own, &s.k}) all.insert(all.end(), list->begin(), list->end());
+    return all;
+  };
+  take_out(now, now.lhs, axes(s.m));
+  take_out(now, now.rhs, axes(s.n));
   const Operand given = result(s);
-  const bool relaid = rows_change_order(s, given, turned);
+  const bool relaid = rows_change_order(now, given);
   if (relaid) result_as_ = new_item(given.item, given.total);
-  const Step& now = relaid ? turned : s;
+  const auto forget_taken = [&] {
+    for (const auto& [value, of] : taken_out_) forget(of);
+    taken_out_.clear();
+  };
   Product p;
   if (!product(now, p, features) && !product(now, p, !features)) {
+    forget_taken();
     result_as_ = -1;
     return host_step(s);
   }
@@ -355,10 +366,11 @@ void Mapper::contraction(const Step& s) {
   if (const std::string weights = pinned_word(pin, "weights"); !weights.empty()) p.wanted_kept = weights == "kept";
   emit_product(now, p);
   choice("of " + shape);
+  forget_taken();
   if (!relaid) return;
   const int32_t temporary = std::exchange(result_as_, -1), from = in_main(temporary), to = main_for(given.item);
   Operand in = given;
-  in.strides = turned.out.strides;
+  in.strides = now.out.strides;
   in.offset = 0;
   std::vector<int64_t> extents = s.batch;
   extents.insert(extents.end(), s.m.begin(), s.m.end());
@@ -369,8 +381,8 @@ void Mapper::contraction(const Step& s) {
 }
 
 // A large result whose rows lie in another order than those that come in leaves in that order, to be moved in main memory afterwards: blocks of rows would
-// lie in pieces of a few elements. `turned`: the step with such a result.
-bool Mapper::rows_change_order(const Step& s, const Operand& y, Step& turned) const {
+// lie in pieces of a few elements. The step then has such a result.
+bool Mapper::rows_change_order(Step& s, const Operand& y) const {
   const size_t batch = s.batch.size(), m = s.m.size(), n = s.n.size();
   if (batch > 0 || storage_bytes(items_[static_cast<size_t>(y.item)].dtype, y.total) / partitions_ <= budget_ * 2 / 5) return false;
   const bool weight_first = items_[static_cast<size_t>(item_of(s.lhs.value))].weight;
@@ -387,14 +399,43 @@ bool Mapper::rows_change_order(const Step& s, const Operand& y, Step& turned) co
     if (is_row(a) != is_row(b)) return is_row(a);
     return is_row(a) ? x[a - first] > x[b - first] : y.strides[a] > y.strides[b];
   });
-  turned = s;
-  turned.out = {std::vector<int64_t>(m + n), 0};
+  std::vector<int64_t> strides(m + n);
   int64_t step = 1;
   for (size_t k = order.size(); k-- > 0;) {
-    turned.out.strides[order[k]] = step;
+    strides[order[k]] = step;
     step *= order[k] < m ? s.m[order[k]] : s.n[order[k] - m];
   }
-  return step == y.total;
+  if (step != y.total) return false;
+  s.out = {std::move(strides), 0};
+  return true;
+}
+
+// A few rows of a large value, a token of each text, are taken out of it in main memory: blocks of the whole would hold what nobody reads.
+void Mapper::take_out(Step& s, View& v, const std::vector<int64_t>& extents) {
+  const int32_t whole = item_of(v.value);
+  int64_t elements = 1;
+  for (const int64_t e : extents) elements *= e;
+  const DType dtype = item(whole).dtype;
+  if (item(whole).weight || elements == 0 || elements * 4 > item(whole).total || storage_bytes(dtype, item(whole).total) / partitions_ <= budget_ / 6) return;
+  const auto same = [&](const View& o) { return o.value == v.value; };
+  if ((&v == &s.lhs ? same(s.rhs) : same(s.lhs)) || std::any_of(s.epilogue_operands.begin(), s.epilogue_operands.end(), same)) return;
+  const Operand from = operand(v);
+  constexpr int64_t kLeastRun = 128;  // elements side by side
+  bool runs = false;
+  for (size_t k = 0; k < extents.size(); ++k) runs = runs || (from.strides[k] == 1 && extents[k] >= kLeastRun);
+  if (!runs) return;
+  Operand to = from;
+  to.total = 1;
+  to.offset = 0;
+  for (size_t k = extents.size(); k-- > 0;) {
+    to.strides[k] = to.total;
+    to.total *= extents[k];
+  }
+  const int32_t few = new_item(whole, to.total);
+  item(few).main = main_room(item(few).name, dtype, to.total);
+  move_main(item(few).main, to, in_main(whole), from, extents, kLoads);
+  v.layout = {to.strides, 0};
+  taken_out_[v.value] = few;
 }
 
 // What the whole program holds when it comes to this product.
