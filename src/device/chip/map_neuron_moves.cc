@@ -119,6 +119,7 @@ void Mapper::gather(const Step& s) {
                nullptr);
     }
     target_done(out, n, 0, tile, yp);
+    done();
   }
 }
 

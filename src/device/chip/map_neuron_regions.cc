@@ -202,13 +202,17 @@ std::optional<double> Mapper::Region::cost(const Nest& placed, Placement p, int 
       if (placed.extents[a] > 1 && static_cast<int>(a) != part && d.level == Level::part && d.step % partitions != 0)
         if (placed.tags[a] == 'R' || d.step % begins != 0) return std::nullopt;  // blocks of rows that begin elsewhere
     }
+    const auto elements = static_cast<double>(o.total);
+    const bool turnable = o.placement.extent <= kMostTurned;
+    const bool leaves = k == 0 && m_.place_bytes(o.total, p, it.dtype) > m_.budget_ * 2 / 5;  // to main memory
+    if (leaves && o.placement.inner == 1 && o.placement.extent > 1 && !turnable) cycles += elements / 128.0 * 1000;
     if (k == 0) continue;
     const bool here = it.weight || std::any_of(it.local.begin(), it.local.end(), [&](const Held& h) { return h.placement == o.placement; });
     // from main memory: in long pieces, turned, or element by element
     const bool scattered = o.placement.inner == 1 && o.placement.extent > 1 && o.total > 2048;
-    if (!here && it.local.empty()) cycles += static_cast<double>(o.total) / 128.0 * (!scattered ? 1 : o.placement.extent <= kMostTurned ? 8 : 1000);
-    else if (!here) cycles += static_cast<double>(o.total) / 128.0 * (o.placement.replicated() ? 16 : 3) + kRelayCycles;
-    if (o.placement.replicated()) cycles += static_cast<double>(o.total);
+    if (!here && it.local.empty()) cycles += elements / 128.0 * (!scattered ? 1 : turnable ? 8 : 1000);
+    else if (!here) cycles += elements / 128.0 * (o.placement.replicated() ? 16 : 3) + kRelayCycles;
+    if (o.placement.replicated()) cycles += elements;
   }
   return cycles;
 }
