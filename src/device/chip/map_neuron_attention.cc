@@ -65,12 +65,16 @@ void Mapper::attention(const Step& s) {
   a.group = H / K;
   Operand oq = operand(s.views[0]), ok = operand(s.views[1]), ov = operand(s.views[2]);
   // What comes through main memory a batch at a time is laid out batch by batch there, each as [rows, heads, features].
-  const bool by_batch = B > 1 && storage_bytes(precision_, oq.total + ok.total + ov.total) / partitions_ > budget_ / 2;
+  const bool by_batch = storage_bytes(precision_, oq.total + ok.total + ov.total) / partitions_ > budget_ / 2;
   std::vector<int32_t> relaid;
-  const auto inside = [&](const Operand& o, const std::vector<int64_t>& extents) {
+  const auto inside = [&](const Operand& o, const std::vector<int64_t>& extents) {  // or a part of a joined value
     bool r = false;
-    for (size_t k = 1; k < extents.size(); ++k) r = r || (extents[k] > 1 && o.strides[k] > o.strides[0]);
-    return by_batch && r;
+    int64_t elements = extents[0];
+    for (size_t k = 1; k < extents.size(); ++k) {
+      r = r || (extents[k] > 1 && o.strides[k] > o.strides[0]);
+      elements *= extents[k];
+    }
+    return by_batch && (r || elements < o.total);
   };
   const auto lay = [&](Operand& o, const std::vector<int64_t>& extents) {
     if (!inside(o, extents)) return;

@@ -112,7 +112,7 @@ Nest Mapper::product_nest(const Step& s, bool& weight) const {
 std::vector<Placement> Mapper::result_placements(const Nest& n, char tag) const {
   const Operand& y = n.operands[2];
   std::vector<Placement> out;
-  if (const auto w = wish(items_[static_cast<size_t>(y.item)], now_)) out.push_back(*w);
+  const auto wished = wish(items_[static_cast<size_t>(y.item)], now_);
   std::vector<std::pair<int64_t, int64_t>> axes;
   int64_t inner = 0, product_of = 1;
   bool joined = true;
@@ -123,8 +123,16 @@ std::vector<Placement> Mapper::result_placements(const Nest& n, char tag) const 
       else joined = joined && y.strides[a] == inner * product_of;
       product_of *= n.extents[a];
     }
-  if (axes.empty()) out.push_back({y.total, 1});
-  else if (joined) out.push_back({inner, product_of});
+  if (wished) out.push_back(*wished);
+  if (axes.empty()) {
+    out.push_back({y.total, 1});
+  } else if (joined) {
+    // What leaves in blocks of rows has all features of a row: part of them would leave in pieces.
+    const Placement all{inner, product_of};
+    const bool leaves = storage_bytes(items_[static_cast<size_t>(y.item)].dtype, y.total) / partitions_ > budget_ * 2 / 5;
+    const bool part = wished && wished->inner == inner && wished->extent < product_of && wished->extent % partitions_ == 0;
+    out.insert(leaves && part ? out.begin() : out.end(), all);
+  }
   std::sort(axes.rbegin(), axes.rend());
   for (const auto& [e, st] : axes) out.push_back({st, e});
   return out;
