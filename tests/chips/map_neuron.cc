@@ -166,6 +166,19 @@ TEST(MapNeuron, attention_of_batches_inside_of_rows_is_relaid) {
   EXPECT_LT(m.error(m.b.add(back, back), with_scratchpad(8 << 10)), 3 * kStage);
 }
 
+TEST(MapNeuron, attention_of_a_large_mask_and_joined_projections_matches) {
+  const int64_t tokens = 300, heads = 2, size = 64;
+  Model m;
+  const Value joined = m.b.dot_general(m.input({tokens, 128}), m.weight({128, 3 * heads * size}), {}, {}, {1}, {0});
+  const auto part = [&](int64_t k) {
+    const Value x = m.b.slice_axis(joined, 1, k * heads * size, (k + 1) * heads * size);
+    return m.b.transpose(m.b.reshape(x, to_dims({1, tokens, heads, size})), {0, 2, 1, 3});
+  };
+  const Value bias = m.input({1, heads, tokens, tokens});
+  const Value y = m.b.op("attention", {part(0), part(1), part(2), bias}, {{"scale", 1 / std::sqrt(static_cast<double>(size))}});
+  EXPECT_LT(m.error(m.b.multiply(y, 2.0), with_scratchpad(16 << 10)), 3 * kStage);
+}
+
 TEST(MapNeuron, products_of_few_rows_and_into_another_order_match) {
   const Chip chip = with_scratchpad(16 << 10);
   {

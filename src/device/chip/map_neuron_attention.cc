@@ -173,8 +173,15 @@ void Mapper::attention(const Step& s) {
     a.qp = held(a.q, precision_);
     a.kp = held(a.k, precision_);
     a.vp = held(a.v, precision_);
-    if (a.has_bias) a.bias_p = held(a.bias, operand_type(a.bias.operands[0]));
-    if (a.has_allowed) a.allowed_p = held(a.allowed, operand_type(a.allowed.operands[0]));
+    const auto held_mask = [&](Nest& n) {  // a large one tile by tile
+      const Operand& o = n.operands[0];
+      Box box = n.all();
+      box.start[0] = b0;
+      box.size[0] = per_block;
+      return window_bytes(o.placement, window(o, box), operand_type(o)) > budget_ / 8 ? Place{} : held(n, operand_type(o));
+    };
+    if (a.has_bias) a.bias_p = held_mask(a.bias);
+    if (a.has_allowed) a.allowed_p = held_mask(a.allowed);
     Box yb = a.y.all();
     yb.start[0] = b0;
     yb.size[0] = per_block;
@@ -194,13 +201,14 @@ void Mapper::attention(const Step& s) {
           if (s.causal) g.keys = std::clamp<int64_t>(s0 + g.rows + s.causal_offset, 1, T);
           waiting.push_back(std::move(g));
         }
-    // each stage of a group beside the stage before of the next one
-    const auto stages = waiting.size();
-    for (size_t i = 0; i < stages + 3; ++i) {
+    // each stage of a group beside the stage before of the next one, if there is room for as many
+    const int64_t group_bytes = heads_together * T * 12;  // scores, what is beside them, probabilities and the same turned
+    const size_t apart = group_bytes * 3 > budget_ / 2 ? 0 : 1, stages = waiting.size();
+    for (size_t i = 0; i < stages + 3 * apart; ++i) {
       if (i < stages) scores(a, waiting[i]);
-      if (i >= 1 && i - 1 < stages) normalise(a, waiting[i - 1]);
-      if (i >= 2 && i - 2 < stages) turn(a, waiting[i - 2]);
-      if (i >= 3) values_of(a, waiting[i - 3]);
+      if (i >= apart && i - apart < stages) normalise(a, waiting[i - apart]);
+      if (i >= 2 * apart && i - 2 * apart < stages) turn(a, waiting[i - 2 * apart]);
+      if (i >= 3 * apart) values_of(a, waiting[i - 3 * apart]);
     }
     target_done(out, a.y, 0, yb, a.yp);
     done();
@@ -369,6 +377,7 @@ void Mapper::small_like(const Source& out, Op fn, const Source& in, double scale
 // Scores of keys t0 .. with scale, soft cap, bias and mask, in the scratchpad.
 void Mapper::beside_scores(Attention& a, Heads& g, const Source& to, const Source& from, int64_t t0, int64_t keys, double scale) {
   const Step& s = a.s;
+  const size_t before = temporaries_.size();
   Expression e;
   std::vector<Source> leaves;
   const auto push = [&](Term t) {
@@ -399,7 +408,7 @@ void Mapper::beside_scores(Attention& a, Heads& g, const Source& to, const Sourc
     Box box = n.all();
     box.start = {g.b, g.head0, g.s0, t0};
     box.size = {1, g.heads, g.rows, keys};
-    Source leaf = leaf_source(n.operands[0], at, box, n.operands[0].placement.replicated() ? -1 : 2, {1, 3}, 0, g.rows);
+    Source leaf = leaf_source(n.operands[0], at.buffer < 0 ? hold_operand(n.operands[0], &box) : at, box, n.operands[0].placement.replicated() ? -1 : 2, {1, 3}, 0, g.rows);
     leaf.column = false;
     leaves.push_back(leaf);
     Term t;
@@ -422,7 +431,6 @@ void Mapper::beside_scores(Attention& a, Heads& g, const Source& to, const Sourc
     x = apply(Op::select, apply(Op::less_equal, key, query, -1, DType::i1), x, number(kMasked));
   }
   e.result = x;
-  const size_t before = temporaries_.size();
   evaluate(e, to, [&](const Term& t) { return t.leaf == Term::anchor ? from : leaves[static_cast<size_t>(t.index)]; }, &from);
   g.owned.insert(g.owned.end(), temporaries_.begin() + static_cast<std::ptrdiff_t>(before), temporaries_.end());
   temporaries_.resize(before);
