@@ -31,18 +31,14 @@ expect(0 "FLOPs" inspect ${model})
 expect(0 "stablehlo.multiply" inspect ${model} --graph)
 expect(0 "every operator runs" check ${model} --on cpu,reference)
 expect(0 "every operator runs on cpu and all [0-9]+ chips" check ${model} --on all)
-file(WRITE ${root}/sort.mlir "func.func @main(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
-  %t = stablehlo.tanh %x : tensor<4x8xf32>
-  %s = \"stablehlo.sort\"(%t) <{dimension = 1 : i64}> ({
-    ^bb0(%a: tensor<f32>, %b: tensor<f32>):
-      %c = stablehlo.compare LT, %a, %b : (tensor<f32>, tensor<f32>) -> tensor<i1>
-      stablehlo.return %c : tensor<i1>
-  }) : (tensor<4x8xf32>) -> tensor<4x8xf32>
-  return %s : tensor<4x8xf32>
+file(WRITE ${root}/factor.mlir "func.func @main(%x: tensor<2x4x4xf32>) -> tensor<2x4x4xf32> {
+  %t = stablehlo.tanh %x : tensor<2x4x4xf32>
+  %s = \"stablehlo.cholesky\"(%t) <{lower = true}> : (tensor<2x4x4xf32>) -> tensor<2x4x4xf32>
+  return %s : tensor<2x4x4xf32>
 }
 ")
-expect(3 "sort +sort 'sort.mlir:3:8' +chip:trainium2 +the chip has no sorting engine +128 B" check sort.mlir --on cpu,trainium2)
-expect(3 "\"transfer_bytes\": 128" check sort.mlir --on trainium2 --format json)
+expect(3 "cholesky +cholesky 'factor.mlir:3:8' +chip:trainium2 +a factorisation goes element after element +128 B" check factor.mlir --on cpu,trainium2)
+expect(3 "\"transfer_bytes\": 128" check factor.mlir --on trainium2 --format json)
 expect(2 "Did you mean trainium2" check ${model} --on trainum2)
 expect(0 "" compile ${model} --device cpu -o program.txt)
 expect(0 "trainium2 +AWS +2024" chips)
