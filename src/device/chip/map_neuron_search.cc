@@ -50,7 +50,6 @@ Mapping settle(const Chip& chip, const Graph& graph, const std::vector<Step>& st
       return {false, 1, 0, std::move(program), streaming.scenes()};
     } catch (const Error& e) {
       cramped = second ? second->cramped() : first.cramped();
-      if (getenv("DBG")) fprintf(stderr, "  share %g: %s\n", share, e.what());
       if (e.kind() != ErrorKind::capacity || share <= kLeastShare) throw;
     }
     if (stay) share *= 2;
@@ -206,7 +205,6 @@ Program map(const Chip& chip, const Graph& graph, const std::vector<Step>& steps
       Mapping start = settle(chip, graph, now, options, cramped);
       return options.search ? Search(chip, graph, now, options, std::move(start)).run() : std::move(start.program);
     } catch (const Error& e) {
-      if (getenv("DBG")) fprintf(stderr, "%s\n", e.what());
       const bool known = cramped >= 0 && cramped < static_cast<int32_t>(now.size());
       if (e.kind() != ErrorKind::capacity || !known || more == 0 || now[static_cast<size_t>(cramped)].kind == Step::host) throw;
     }
