@@ -9,19 +9,11 @@
 #include "device/chip/values.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
+#include "tests/chips/random.h"
 #include "tests/support/convolution.h"
 
 namespace bascule::device::chip {
 namespace {
-
-Tensor random(std::vector<int64_t> dims, uint32_t seed, double scale = 1) {
-  Tensor t(DType::f32, std::move(dims));
-  for (float& x : t.as_mutable<float>()) {
-    seed = seed * 1664525u + 1013904223u;
-    x = static_cast<float>((static_cast<double>(seed >> 8) / 8388608.0 - 1) * scale);
-  }
-  return t;
-}
 
 struct Model {
   Builder b{"model"};

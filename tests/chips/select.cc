@@ -8,6 +8,7 @@
 #include "device/device.h"
 #include "graph/builder.h"
 #include "graph/evaluate.h"
+#include "tests/support/convolution.h"
 
 namespace bascule::device::chip {
 namespace {
@@ -167,22 +168,12 @@ TEST_P(Selecting, multiplies_bytes_less_their_zero_points) {
   std::vector<int64_t> kernel(4 * 2 * 3 * 3);
   for (size_t i = 0; i < kernel.size(); ++i) kernel[i] = static_cast<int64_t>(i * 29 % 256);
   const Value x = input(DType::u8, {2, 2, 9, 8}, 0, 255, 7);
-  const Value image = b.op("convolution", {less(x, 100), less(b.constant(Tensor::from_ints(DType::u8, {4, 2, 3, 3}, kernel)), 128)},
-                           {{"window_strides", Ints{1, 2}},
-                            {"padding_low", Dims{1, 1}},
-                            {"padding_high", Dims{1, 0}},
-                            {"input_batch_dimension", int64_t{0}},
-                            {"input_feature_dimension", int64_t{1}},
-                            {"input_spatial_dimensions", Ints{2, 3}},
-                            {"kernel_input_feature_dimension", int64_t{1}},
-                            {"kernel_output_feature_dimension", int64_t{0}},
-                            {"kernel_spatial_dimensions", Ints{2, 3}},
-                            {"output_batch_dimension", int64_t{0}},
-                            {"output_feature_dimension", int64_t{1}},
-                            {"output_spatial_dimensions", Ints{2, 3}},
-                            {"feature_group_count", int64_t{1}},
-                            {"batch_group_count", int64_t{1}},
-                            {"dtype", DType::i32}});
+  Attrs window = nchw(1);
+  window.set("window_strides", Ints{1, 2});
+  window.set("padding_low", Dims{1, 1});
+  window.set("padding_high", Dims{1, 0});
+  window.set("dtype", DType::i32);
+  const Value image = b.op("convolution", {less(x, 100), less(b.constant(Tensor::from_ints(DType::u8, {4, 2, 3, 3}, kernel)), 128)}, window);
   check({of_activations, image});
 }
 

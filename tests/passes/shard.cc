@@ -14,6 +14,7 @@
 #include "import/importer.h"
 #include "passes/bind.h"
 #include "passes/pipeline.h"
+#include "tests/support/convolution.h"
 #include "tests/support/passes.h"
 #include "tests/support/random_graph.h"
 #include "tests/support/shards.h"
@@ -137,20 +138,10 @@ TEST(Shard, grouped_heads_stay_with_their_keys) {
 }
 
 Value conv(Builder& b, Value x, const Tensor& w, int64_t groups) {
-  return b.op("convolution", {x, b.constant(w)},
-              {{"padding_low", Dims{1, 1}},
-               {"padding_high", Dims{1, 1}},
-               {"input_batch_dimension", int64_t{0}},
-               {"input_feature_dimension", int64_t{1}},
-               {"input_spatial_dimensions", Ints{2, 3}},
-               {"kernel_output_feature_dimension", int64_t{0}},
-               {"kernel_input_feature_dimension", int64_t{1}},
-               {"kernel_spatial_dimensions", Ints{2, 3}},
-               {"output_batch_dimension", int64_t{0}},
-               {"output_feature_dimension", int64_t{1}},
-               {"output_spatial_dimensions", Ints{2, 3}},
-               {"feature_group_count", groups},
-               {"dtype", DType::f32}});
+  Attrs a = nchw(groups);
+  a.set("padding_low", Dims{1, 1});
+  a.set("padding_high", Dims{1, 1});
+  return b.op("convolution", {x, b.constant(w)}, a);
 }
 
 // Convolution, batch norm, depthwise convolution, squeeze and excite, pooling, classes.
