@@ -117,6 +117,18 @@ TEST(MapNeuron, joined_and_turned_values_match) {
   EXPECT_LT(m.error(m.b.sum(m.b.multiply(z, z), {2}, true)), kStage);
 }
 
+TEST(MapNeuron, windows_of_three_dimensions_are_folded) {
+  const std::vector<int64_t> dims{1, 3, 9, 8, 10};
+  for (const char* fold : {"maximum", "add"}) {
+    Model m;
+    const Value x = m.input(dims), start = m.b.constant_like(std::string(fold) == "add" ? 0 : -INFINITY, DType::f32);
+    EXPECT_LT(m.error(m.b.ops("reduce_window", {x, start}, {{"window_dimensions", Dims{1, 1, 2, 3, 2}}, {"window_strides", Ints{1, 1, 2, 1, 2}}},
+                              {Builder::scalar_region(fold, DType::f32)})[0]),
+              kStage)
+        << fold;
+  }
+}
+
 TEST(MapNeuron, rows_longer_than_the_scratchpad_come_in_pieces) {
   for (const char* op : {"layer_norm", "rms_norm", "softmax", "log_softmax"}) {
     Model m;

@@ -522,7 +522,20 @@ void Mapper::fold(const Source& out, const Source& in, int kept_free, Op op, boo
   const int before = p.rank;
   p = join(p, 1, cut_at);
   int kept = cut_at - (before - p.rank);
-  if (p.rank > Access::kMostDims) fail_internal("mapping a fold", "at most five dimensions", std::to_string(p.rank));
+  if (p.rank > Access::kMostDims) {  // the first dimension one by one
+    const bool kept_one = kept_free > 0;
+    if (kept_one && out.pattern.rank != cut_at) fail_internal("mapping a fold", "a result of " + std::to_string(cut_at) + " dimensions", std::to_string(out.pattern.rank));
+    const auto without = [](Source s, int64_t i) {
+      Pattern& q = s.pattern;
+      q.offset += i * q.strides[1];
+      for (int k = 1; k + 1 < q.rank; ++k) q.sizes[static_cast<size_t>(k)] = q.sizes[static_cast<size_t>(k) + 1], q.strides[static_cast<size_t>(k)] = q.strides[static_cast<size_t>(k) + 1];
+      --q.rank;
+      return s;
+    };
+    for (int64_t i = 0; i < in.pattern.sizes[1]; ++i)
+      fold(kept_one ? without(out, i) : out, without(in, i), kept_one ? kept_free - 1 : 0, op, accumulate || (!kept_one && i > 0));
+    return;
+  }
   Call c;
   c.op = Opcode::reduce;
   c.fn = op;
