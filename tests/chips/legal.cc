@@ -22,7 +22,7 @@ TEST(LegalPrograms, of_the_shared_models_on_neuron_cores) {
   } cases[] = {
       {"minilm", "input_ids=1x1;attention_mask=1x1"}, {"minilm", "input_ids=3x40;attention_mask=3x40"}, {"distilbert", "input_ids=2x100;attention_mask=2x100"},
       {"bert_base", "input_ids=8x128;attention_mask=8x128"}, {"gpt2", "input_ids=1x1"}, {"gpt2", "input_ids=2x33"}, {"llama_110m", "input_ids=1x200"},
-      {"bilstm", "features=2x100x128"}, {"convnext_tiny", "image=1x3x224x224"}, {"efficientnet_b0", "image=2x3x224x224"}, {"mobilenet_v3_large", "image=1x3x224x224"},
+      {"bilstm", "features=2x100x128"}, {"convnext_tiny", "image=1x3x224x224"}, {"efficientnet_b0", "image=2x3x224x224"}, {"mobilenet_v3_large", "image=1x3x224x224"}, {"mobilenet_v3_large", "image=32x3x224x224"},
       {"resnet50", "image=2x3x224x224"}, {"vit_b_16", "image=3x3x224x224"}, {"whisper_tiny_encoder", "mel=1x80x3000"},
   };
   for (const auto& c : cases) {

@@ -139,7 +139,7 @@ class Mapper {
   void free_place(const Place& at);
   void done();  // temporaries of this block
   void release_from(size_t first);  // temporaries from this one on
-  std::vector<Window> windows(Placement p, int64_t total, DType dtype, int64_t bytes) const;
+  std::vector<Window> windows(Placement p, int64_t total, const std::function<bool(const Window&)>& fit) const;
   // Where the result goes: whole in the scratchpad, or (nullopt) in blocks through main memory.
   struct Target {
     Place place;
@@ -157,6 +157,7 @@ class Mapper {
   void take_out(Step& s, View& v, const std::vector<int64_t>& extents);
   bool rows_change_order(Step& s, const Operand& y) const;
   void move_main(int32_t to, const Operand& out, int32_t from, const Operand& in, const std::vector<int64_t>& extents, Channel channel);
+  int64_t most_middle() const { return budget_ / 2; }  // bytes of a partition of what is loaded only to be turned
   int64_t window_bytes(Placement p, const Window& w, DType dtype) const;  // of a partition
   Window window(const Operand& o, const Box& box) const;
   Window all_of(Placement p, int64_t total) const;

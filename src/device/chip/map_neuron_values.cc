@@ -192,7 +192,7 @@ bool Mapper::load_turned(int32_t main_buffer, bool image_of_via, Placement via, 
   for (Operand& o : n.operands) o.total = total, o.strides = {1};
   if (!n.refine()) return false;
   const Window w = window(n.operands[1], cover(boxes_of(n, 0, at)));
-  if (window_bytes(via, w, type) > budget_ / 2) return false;  // far apart there
+  if (window_bytes(via, w, type) > most_middle()) return false;  // far apart there
   const Place middle = room(emit_.buffer(main_buffer).name, total, via, type, &w, false);
   temporaries_.push_back(middle.buffer);
   load_dense(main_buffer, total, via, middle, kLoads, image_of_via);
@@ -335,21 +335,22 @@ Box Mapper::cover(const std::vector<Box>& boxes) const {
   return r;
 }
 
-// Windows of at most so many bytes of a partition (one column at least) that make up the whole.
-std::vector<Window> Mapper::windows(Placement p, int64_t total, DType dtype, int64_t bytes) const {
+// Windows that fit (of one column at least), which make up the whole. Whole tiles of partitions, of columns too where there are more.
+std::vector<Window> Mapper::windows(Placement p, int64_t total, const std::function<bool(const Window&)>& fit) const {
   const Window all = all_of(p, total);
-  int64_t q = all.q1, outers = all.outer1, inners = all.inner1;
-  while (storage_bytes(dtype, ceil_div(q, partitions_) * outers * inners) > bytes) {
-    if (q > partitions_) q = ceil_div(ceil_div(q, partitions_), 2) * partitions_;
-    else if (outers > 1) outers = ceil_div(outers, 2);
-    else if (inners > 1) inners = ceil_div(inners, 2);
+  Window w = all;
+  const auto half = [&](int64_t n) { return n > partitions_ ? ceil_div(ceil_div(n, 2), partitions_) * partitions_ : ceil_div(n, 2); };
+  while (!fit(w)) {
+    if (w.q1 > partitions_) w.q1 = half(w.q1);
+    else if (w.outer1 > 1) w.outer1 = ceil_div(w.outer1, 2);
+    else if (w.inner1 > 1) w.inner1 = half(w.inner1);
     else break;
   }
   std::vector<Window> out;
-  for (int64_t o = 0; o < all.outer1; o += outers)
-    for (int64_t r = 0; r < all.q1; r += q)
-      for (int64_t i = 0; i < all.inner1; i += inners)
-        out.push_back({r, std::min(all.q1, r + q), o, std::min(all.outer1, o + outers), i, std::min(all.inner1, i + inners)});
+  for (int64_t o = 0; o < all.outer1; o += w.outer1)
+    for (int64_t r = 0; r < all.q1; r += w.q1)
+      for (int64_t i = 0; i < all.inner1; i += w.inner1)
+        out.push_back({r, std::min(all.q1, r + w.q1), o, std::min(all.outer1, o + w.outer1), i, std::min(all.inner1, i + w.inner1)});
   return out;
 }
 
@@ -390,10 +391,15 @@ int32_t Mapper::in_main(int32_t item_index) {
   }
   const int32_t dense = main_for(item_index);
   if (it.total == 0) return it.main = dense;
-  const auto relay = [&](Placement p) {  // as p, through the scratchpad
+  // Through the scratchpad, in long pieces where it can be turned: rows and columns of what lies there change sides.
+  const auto relay = [&](Placement lies) {
     const int64_t total = item(item_index).total;
     const DType dtype = item(item_index).dtype;
-    for (const Window& w : windows(p, total, dtype, budget_ / 3)) {
+    const Placement p = turns(dtype) ? lying_of(lies, total) : lies;
+    const auto fit = [&](const Window& w) {
+      return window_bytes(p, w, dtype) <= budget_ / 3 && (p == lies || window_bytes(lies, {w.inner0, w.inner1, w.q0, w.q1, 0, 1}, dtype) <= most_middle());
+    };
+    for (const Window& w : windows(p, total, fit)) {
       const size_t before = temporaries_.size();
       store(hold(item_index, p, dtype, &w), p, total, dense, false);
       release_from(before);
@@ -402,17 +408,15 @@ int32_t Mapper::in_main(int32_t item_index) {
     return dense;
   };
   for (const Held& h : it.images)
-    if (h.place.buffer >= 0) return relay(lying_of(h.placement, it.total));
+    if (h.place.buffer >= 0) return relay(h.placement);
   const Held* best = nullptr;
   for (const Held& h : it.local) {
     if (h.placement.replicated() || h.dtype != it.dtype) continue;
     if (!best || h.placement.inner > best->placement.inner) best = &h;
   }
   if (!best && it.local.empty()) fail_internal("mapping value '" + escaped(it.name) + "'", "a copy of it", "none");
-  if (!best || (best->placement.inner == 1 && best->placement.extent > 1 && best->placement.extent < it.total && it.total >= 2048)) {
-    const Placement from = best ? best->placement : it.local.front().placement;
-    return relay(from.inner == 1 && from.extent < it.total ? Placement{from.extent, it.total / from.extent} : from);
-  }
+  const Placement lies = best ? best->placement : it.local.front().placement;
+  if (!best || lying_of(lies, it.total) != lies) return relay(lies);
   const Held from = *best;
   store(from.place, from.placement, it.total, dense, false);
   item(item_index).main = dense;
